@@ -1,0 +1,29 @@
+"""Errors that a user can mend: one message, no traceback, an exit code (DESIGN 3.2)."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the request: names, files, configuration. Exit code 2."""
+
+    code = 2
+
+
+class EnvironmentFault(UserError):
+    """The machine is at fault (disk, device, network, missing data). Exit code 3; no outcome is written for a trial."""
+
+    code = 3
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+    """The error for a name that is not among the known ones, with the nearest match."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    lines = [f"unknown {kind} {name!r}"]
+    if near:
+        lines[0] += f"; did you mean {near[0]!r}?"
+    lines.append(f"  known: {', '.join(known) or 'none'}")
+    if hint:
+        lines.append(f"  {hint}")
+    return UserError("\n".join(lines))

@@ -1,0 +1,179 @@
+"""The run directory: what is written, and how it is read back and resumed (DESIGN 3.5).
+
+`benchmark.json` is the resolved benchmark, fixed before the first trial. Every trial has a folder of its own with
+`trial.json` (identity), `events.jsonl` (one flushed line per evaluation) and `outcome.json`, written last and
+atomically: its presence is the only meaning of "done". Nothing here imports JAX.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from algoperf_lite import errors
+
+FORMAT = 1
+Outcomes = Literal[
+    "target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"
+]
+FAILED = ("error", "out_of_memory")
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A frozen record; a field that the version at hand does not know is an error, never dropped."""
+
+
+class WorkloadInfo(Struct):
+    """What scoring must know of a workload, without importing it."""
+
+    source: str  # name or path that the registry loads
+    version: int
+    family: str
+    tier: str
+    metric: str
+    direction: str
+    validation_target: float
+    test_target: float
+    step_budget: int
+    evaluations: int
+    batch_size: int
+    provisional: bool
+    reference: dict[str, float]  # hyperparameters of `nadamw` in the target record
+    reference_source: str  # "target record", or why another setting stands in
+
+
+class Entrant(Struct):
+    """A named submission on a board."""
+
+    name: str
+    source: str
+    sha256: str
+    untuned: bool = False  # external ruleset without a SPACE: DEFAULTS once per study
+    added: str | None = None  # UTC date, for entrants that came after the first trial (P18)
+
+
+class Cost(Struct):
+    """P2 and P4, for one (entrant, workload, static hyperparameters)."""
+
+    factor: float
+    build_s: float  # charged to every trial, seconds
+    step_cap: int
+    compile_s: float
+    blocks: int  # interleaved ABBA blocks behind `factor`; 0 where it is 1 by definition
+    reference_step_s: float
+
+
+class Extension(Struct):
+    """Entrants or studies that were added to a board after its start."""
+
+    date: str
+    entrants: list[str]
+    studies: int
+    sha256_before: str
+
+
+class Benchmark(Struct):
+    """`benchmark.json`: the resolved benchmark."""
+
+    format: int = FORMAT
+    name: str
+    version: int
+    ruleset: Literal["external", "self"]
+    seed: int
+    studies: int
+    points: int
+    budget_factor: float  # of the ruleset: 1 external, 1.5 self-tuning
+    mesh: dict[str, int]
+    driver: str
+    smoke: bool
+    run_past: bool
+    paired: bool  # verdicts pair entrants by common seeds (P17), declared in the benchmark file
+    workloads: dict[str, WorkloadInfo]
+    entrants: list[Entrant]
+    costs: dict[str, dict[str, dict[str, Cost]]]  # entrant -> workload -> static hyperparameters as JSON
+    extensions: list[Extension] = []
+    manifest: dict[str, Any] = {}
+
+    @property
+    def development(self) -> bool:
+        """Author seeds are 0-999 (P11)."""
+        return self.seed < 1000
+
+
+class TrialSpec(Struct):
+    """`trial.json` without its manifest: the identity of a trial. Its hash is the trial's id."""
+
+    benchmark: str
+    benchmark_version: int
+    ruleset: str
+    workload: str
+    workload_version: int
+    entrant: str
+    submission_sha256: str
+    package_version: str
+    hparams: dict[str, Any]
+    seed: int  # of the trial: initial parameters, data order, dropout; shared by all entrants (P11)
+    study: int
+    trial: int
+    mesh: dict[str, int]
+    driver: str
+    step_cap: int
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: hash of the content, in sorted order."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+
+class Event(Struct):
+    """One line of `events.jsonl`: one evaluation.
+
+    `submission_time_s` and `reference_steps` include this evaluation's own charge and the build charge, never those of
+    earlier evaluations (P2). `reference_steps` uses the reference block before the evaluation; the outcome holds the
+    interpolated value (P5).
+    """
+
+    step: int
+    examples: int
+    train_time_s: float  # optimizer init and steps alone
+    eval_charge_s: float  # eval_params and batch statistics of this evaluation
+    submission_time_s: float
+    reference_steps: float
+    eval_time_s: float  # uncharged
+    train_loss: float | None  # mean of the steps since the last evaluation; null where not finite
+    eval_train: dict[str, float | None]
+    validation: dict[str, float | None]
+    test: dict[str, float | None] | None = None
+
+
+class Outcome(Struct):
+    """`outcome.json`. `time_s`, `reference_steps`, `step` are those of the first hit, null without one."""
+
+    outcome: Outcomes
+    step: int | None
+    time_s: float | None
+    reference_steps: float | None
+    last_step: int
+    charged_s: float  # to the hit, else to the end
+    charged_reference_steps: float
+    best: float | None  # best validation metric seen
+    test: float | None  # test metric at the hit, else at the end
+    test_missed: bool  # a hit that misses the test target by over 2 standard errors (P10)
+    reference_blocks: list[tuple[int, float]]  # (step, seconds per reference step)
+    drift: float  # max/min of the block medians - 1
+    noisy: bool  # drift over 15 %
+    build_s: float
+    init_s: float
+    compilations_while_charged: int
+    preemptions: int
+    lost_s: float
+    restarts: int
+    wall_s: float
+    load_average: float
+    host: str  # fingerprint, not a name
+    message: str = ""  # traceback or reason

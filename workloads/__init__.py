@@ -1,0 +1,1 @@
+"""Fixed training problems, one file each."""
