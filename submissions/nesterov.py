@@ -1,0 +1,36 @@
+"""SGD with Nesterov momentum and coupled weight decay, linear warm-up and cosine decay to zero.
+
+Source: Sutskever et al. (ICML 2013), section 2; the coupled decay is that of AlgoPerf's Nesterov baseline.
+"""
+
+import optax
+
+from algoperf_lite import schedules, spec
+
+SPACE = {
+    "learning_rate": spec.log_uniform(1e-2, 3.0),
+    "one_minus_momentum": spec.log_uniform(2e-2, 0.3),
+    "weight_decay": spec.log_uniform(1e-7, 1e-3),
+    "warmup_fraction": spec.uniform(0.0, 0.25),
+}
+DEFAULTS = {
+    "learning_rate": 0.2,
+    "momentum": 0.9,
+    "weight_decay": 1e-5,
+    "warmup_fraction": 0.1,
+    "horizon_fraction": 0.75,
+}
+
+
+def build(problem, hparams):
+    """The decay is added to the gradient, so it enters the momentum."""
+    schedule = schedules.warmup_cosine(
+        hparams["learning_rate"],
+        problem.step_budget,
+        warmup_fraction=hparams["warmup_fraction"],
+        horizon_fraction=hparams["horizon_fraction"],
+    )
+    return optax.chain(
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.sgd(schedule, momentum=hparams["momentum"], nesterov=True),
+    )

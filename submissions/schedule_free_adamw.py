@@ -1,0 +1,50 @@
+"""Schedule-Free AdamW: averaging instead of a schedule; evaluated at the average x, trained at the interpolation y.
+
+Source: Defazio et al., "The Road Less Scheduled" (arXiv 2405.15682), Algorithm 1; facebookresearch/schedule_free 1.4.1.
+optax's own warm-up is off by one against that package (the averaging weight reads the schedule one step ahead of the
+base optimizer, and the first update is zero), so the chain is built here with one schedule that both read in step.
+"""
+
+import optax
+
+from algoperf_lite import schedules, spec
+
+SPACE = {
+    "learning_rate": spec.log_uniform(1e-3, 1e-1),
+    "one_minus_b1": spec.log_uniform(2e-2, 0.3),
+    "one_minus_b2": spec.log_uniform(2e-3, 0.1),
+    "weight_decay": spec.log_uniform(1e-4, 0.5),
+    "warmup_fraction": spec.uniform(0.0, 0.25),
+}
+DEFAULTS = {
+    "learning_rate": 1e-2,
+    "b1": 0.9,
+    "b2": 0.99,
+    "eps": 1e-8,
+    "weight_decay": 0.02,
+    "warmup_fraction": 0.05,
+    "weight_lr_power": 2.0,
+}
+
+
+def build(problem, hparams):
+    """The base optimizer has no momentum of its own; the decay acts at y, times the learning rate."""
+    schedule = schedules.warmup_constant(
+        hparams["learning_rate"], problem.step_budget, warmup_fraction=hparams["warmup_fraction"]
+    )
+    base = optax.chain(
+        optax.scale_by_rms(decay=hparams["b2"], eps=hparams["eps"], eps_in_sqrt=False, bias_correction=True),
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.scale_by_learning_rate(schedule),
+    )
+    return optax.contrib.schedule_free(
+        base,
+        learning_rate=lambda count: schedule(count - 1),  # optax's counter starts at 1 here, the base's at 0
+        b1=hparams["b1"],
+        weight_lr_power=hparams["weight_lr_power"],
+    )
+
+
+def eval_params(opt_state, params):
+    """x of the paper."""
+    return optax.contrib.schedule_free_eval_params(opt_state, params)
