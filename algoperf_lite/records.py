@@ -43,6 +43,7 @@ class WorkloadInfo(Struct):
     evaluations: int
     batch_size: int
     provisional: bool
+    seed_sd: float  # of the final metric over seeds (P12); 0 where unknown
     reference: dict[str, float]  # hyperparameters of `nadamw` in the target record
     reference_source: str  # "target record", or why another setting stands in
 
@@ -53,6 +54,8 @@ class Entrant(Struct):
     name: str
     source: str
     sha256: str
+    points: list[list[dict[str, Any]]]  # complete hyperparameters by study and trial
+    static: list[str] = []  # names of the static ones among them
     untuned: bool = False  # external ruleset without a SPACE: DEFAULTS once per study
     added: str | None = None  # UTC date, for entrants that came after the first trial (P18)
 
@@ -86,7 +89,7 @@ class Benchmark(Struct):
     ruleset: Literal["external", "self"]
     seed: int
     studies: int
-    points: int
+    points: int  # per study, at most
     budget_factor: float  # of the ruleset: 1 external, 1.5 self-tuning
     mesh: dict[str, int]
     driver: str

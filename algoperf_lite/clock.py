@@ -1,0 +1,121 @@
+"""The submission clock (PROTOCOL P1, P2, P5): what is charged, and in which unit.
+
+`Clock.charge` is the only place where time is taken. Both edges wait for every leaf of what goes in and of what comes
+out, on all hosts, so no work of one side is charged to the other. The unit of ranking is the *charged reference step*:
+seconds divided by what a step of the reference takes on this machine at about this time.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Clock:
+    """Times calls of compiled programs.
+
+    Args:
+      now: seconds, monotonic; replaced in tests.
+      processes: number of processes; with several, a barrier stands at each edge and the slowest is charged.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter, processes: int = 1):
+        self._now = now
+        self._processes = processes
+
+    def charge(self, program: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+        """Calls a program and returns (its result, seconds). No garbage is collected meanwhile."""
+        self._edge(args)
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            start = self._now()
+            result = jax.block_until_ready(program(*args))
+            seconds = self._now() - start
+        finally:
+            if collecting:
+                gc.enable()
+        return result, self._slowest(seconds)
+
+    def _edge(self, args: Any) -> None:
+        jax.block_until_ready(args)
+        if self._processes > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("clock edge")
+
+    def _slowest(self, seconds: float) -> float:
+        if self._processes == 1:
+            return seconds
+        from jax.experimental import multihost_utils
+
+        return float(np.max(multihost_utils.process_allgather(np.float64(seconds))))
+
+
+def reference_step_s(blocks: Sequence[tuple[int, float]], step: float) -> float:
+    """Seconds per reference step at a step, interpolated linearly between block medians (P5).
+
+    Args:
+      blocks: (step at which the block was timed, seconds per reference step), steps rising.
+    """
+    steps, seconds = zip(*blocks, strict=True)
+    return float(np.interp(step, steps, seconds))
+
+
+def charged_reference_steps(
+    intervals: Sequence[tuple[int, int, float]],
+    blocks: Sequence[tuple[int, float]],
+    *,
+    upfront_s: float = 0.0,
+    evaluation_s: float = 0.0,
+) -> float:
+    """Sum over intervals of charged seconds / reference step seconds at the interval's middle (P5).
+
+    Args:
+      intervals: (first step, last step, charged seconds) of the training up to the evaluation that is read.
+      blocks: as in `reference_step_s`.
+      upfront_s: optimizer init and build charge, at the first block's rate.
+      evaluation_s: charge of the evaluation that is read, at the rate of its step.
+    """
+    last = intervals[-1][1] if intervals else 0
+    total = upfront_s / reference_step_s(blocks, 0)
+    total += sum(s / reference_step_s(blocks, (first + end) / 2) for first, end, s in intervals)
+    return total + evaluation_s / reference_step_s(blocks, last)
+
+
+def drift(blocks: Sequence[tuple[int, float]]) -> float:
+    """max / min of the block medians - 1 (P5)."""
+    seconds = [s for _, s in blocks]
+    return max(seconds) / min(seconds) - 1
+
+
+class CompilationCounter:
+    """Counts XLA compilations (cache hits included) while active; a context manager. None may fall in charged time."""
+
+    EVENT = "/jax/core/compile/backend_compile_duration"
+    _active: "list[CompilationCounter]" = []
+    _registered = False
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self) -> "CompilationCounter":
+        # JAX cannot unregister one listener, so one is registered once and forwards to whoever counts.
+        if not CompilationCounter._registered:
+            jax.monitoring.register_event_duration_secs_listener(CompilationCounter._on_event)
+            CompilationCounter._registered = True
+        CompilationCounter._active.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        CompilationCounter._active.remove(self)
+
+    @staticmethod
+    def _on_event(event: str, duration: float, **_: Any) -> None:
+        del duration
+        if event == CompilationCounter.EVENT:
+            for counter in CompilationCounter._active:
+                counter.count += 1

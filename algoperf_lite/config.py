@@ -1,0 +1,133 @@
+"""Benchmark files: TOML to a frozen struct, or one error that names file, line and mend."""
+
+import pathlib
+import re
+import tomllib
+from typing import Any, Literal
+
+import msgspec
+
+from algoperf_lite import errors, registry
+from algoperf_lite.records import Struct
+
+
+class EntrantConfig(Struct):
+    """`[[entrant]]` of a benchmark file."""
+
+    name: str
+    source: str  # shipped name, path relative to the benchmark file, dotted path
+
+
+class BenchmarkConfig(Struct):
+    """A benchmark file as written, before anything is resolved."""
+
+    name: str
+    version: int
+    ruleset: Literal["external", "self"]
+    workloads: list[str]
+    submissions: list[str] = []  # `name` or `name=source`
+    entrant: list[EntrantConfig] = []
+    seed: int = 0
+    studies: int = 3
+    run_past: bool = False
+    paired: bool = False
+
+
+def load_benchmark(name_or_path: str) -> BenchmarkConfig:
+    """Reads a benchmark by shipped name or path.
+
+    Raises:
+      UserError: unknown name, broken TOML, unknown key, wrong type, no workload, entrants without unique names.
+    """
+    path = _locate(name_or_path)
+    text = _read(path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise errors.UserError(f"{path}: not valid TOML: {e}") from e
+    config = convert(raw, BenchmarkConfig, path, text)
+    if not config.workloads:
+        raise errors.UserError(f"{path}: workloads is empty; a benchmark needs at least one")
+    if config.studies < 1:
+        raise errors.UserError(f"{path}{_line(text, 'studies')}: studies is {config.studies}, accepted: 1 or more")
+    base = path.parent
+    return msgspec.structs.replace(
+        config,
+        workloads=[_relative(base, w) for w in config.workloads],
+        submissions=[_relative(base, s) for s in config.submissions],
+        entrant=[msgspec.structs.replace(e, source=_relative(base, e.source)) for e in config.entrant],
+    )
+
+
+def entrants(submissions: list[str]) -> dict[str, str]:
+    """`["nadamw", "mine=my.py", "other.py"]` -> `{"nadamw": "nadamw", "mine": "my.py", "other": "other.py"}`.
+
+    Raises:
+      UserError: a name used twice.
+    """
+    found: dict[str, str] = {}
+    for item in submissions:
+        name, eq, source = item.partition("=")
+        if not eq:
+            name, source = pathlib.PurePath(item).stem if item.endswith(".py") else item.rpartition(".")[2], item
+        if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,64}", name):
+            raise errors.UserError(
+                f"entrant name {name!r}: accepted are 1-64 letters, digits and _ . + -; "
+                f"name a file with name=path, such as mine={source}"
+            )
+        if name in found:
+            raise errors.UserError(f"entrant {name!r} is there twice; entrants need unique names, such as aa={source}")
+        found[name] = source
+    return found
+
+
+def _locate(name_or_path: str) -> pathlib.Path:
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        path = pathlib.Path(name_or_path)
+        if not path.is_file():
+            raise errors.UserError(f"benchmark file not found: {name_or_path}")
+        return path
+    shipped = registry.names("benchmarks")
+    if name_or_path not in shipped:
+        raise errors.unknown("benchmark", name_or_path, shipped, "a file is named by its path, ending in .toml")
+    return shipped[name_or_path]
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as e:
+        raise errors.UserError(f"{path}: not UTF-8 text: {e}") from e
+    except OSError as e:
+        raise errors.UserError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _relative(base: pathlib.Path, item: str) -> str:
+    """Paths in a benchmark file are relative to the file."""
+    name, eq, source = item.rpartition("=")
+    if source.endswith(".py") and not pathlib.Path(source).is_absolute():
+        source = str(base / source)
+    return f"{name}{eq}{source}"
+
+
+def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str) -> Any:
+    """A parsed mapping as a struct; unknown keys are answered with the nearest known one, with file and line."""
+    known = [f.name for f in msgspec.structs.fields(struct)]
+    for key in raw:
+        if key not in known:
+            error = errors.unknown(f"key in {path}{_line(text, key)}:", key, known)
+            raise error
+    try:
+        return msgspec.convert(raw, struct)
+    except msgspec.ValidationError as e:
+        match = re.search(r"at `\$\.?([A-Za-z_]+)", str(e))
+        line = _line(text, match.group(1)) if match else ""
+        raise errors.UserError(f"{path}{line}: {e}") from e
+
+
+def _line(text: str, key: str) -> str:
+    """`:12` for the line where a key stands, empty where it does not."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(rf"\s*\[*{re.escape(key)}\b", line):
+            return f":{number}"
+    return ""

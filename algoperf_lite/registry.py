@@ -1,0 +1,314 @@
+"""From a name to an object: shipped name, path of a file, dotted path, or entry point.
+
+Listing reads files with `ast` and imports nothing. Loading checks what can be checked of a file before it is traced
+(PROTOCOL P3): its size, and that importing it leaves no thread, process or open file behind.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from algoperf_lite import errors
+
+if TYPE_CHECKING:
+    from algoperf_lite import spec
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MAX_FILE_BYTES = 64 * 1024
+KINDS = ("workloads", "submissions", "benchmarks", "studies")
+
+
+def configs() -> pathlib.Path:
+    """The folder of shipped configurations: inside the package when installed from a wheel, beside it in a clone."""
+    packaged = pathlib.Path(__file__).resolve().parent / "configs"
+    return packaged if packaged.is_dir() else ROOT / "configs"
+
+
+def folder(kind: str) -> pathlib.Path:
+    """Where the shipped entries of one of `KINDS` lie."""
+    return ROOT / kind if kind in ("workloads", "submissions") else configs() / kind
+
+
+def names(kind: str) -> dict[str, pathlib.Path]:
+    """Shipped names and their files, sorted; nothing is imported."""
+    suffix = ".py" if kind in ("workloads", "submissions") else ".toml"
+    return {p.stem: p for p in sorted(folder(kind).glob(f"[a-z]*{suffix}"))}
+
+
+def describe_line(path: pathlib.Path) -> str:
+    """First line of a file's docstring (Python) or of its leading comment (TOML)."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".toml":
+        return text.lstrip("# \n").splitlines()[0] if text.startswith("#") else ""
+    doc = ast.get_docstring(ast.parse(text)) or ""
+    return doc.splitlines()[0] if doc else ""
+
+
+# ------------------------------------------------------------------------------------------- submissions
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """A loaded submission. `build` and `eval_params` are what the engine calls; the rest is data.
+
+    Attributes:
+      name, source, sha256, doc: identity; `source` is what it was loaded by.
+      SPACE: mapping of search dimensions, list of fixed points, or None.
+      DEFAULTS: the workload-agnostic point, or None.
+      eval_params: function (opt_state, params) -> params, or None.
+      EXTRA_ARGS: further extra arguments of `update` it asks for.
+      PERIOD: steps after which its work per step repeats (P4).
+    """
+
+    name: str
+    source: str
+    sha256: str
+    doc: str
+    SPACE: "spec.Space | list[dict[str, Any]] | None"
+    DEFAULTS: dict[str, Any] | None
+    eval_params: Callable | None
+    EXTRA_ARGS: tuple[str, ...]
+    PERIOD: int
+    author_build: Callable
+
+    def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """A complete point: DEFAULTS filled in, `one_minus_x` turned into `x`, reserved names kept.
+
+        Raises:
+          UserError: a name the submission does not know.
+        """
+        from algoperf_lite import spec
+
+        point = dict(self.DEFAULTS or {})
+        known = set(point)
+        for space in self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]:
+            known |= {_plain(name) for name in space}
+        known |= set(spec.RESERVED)
+        for name, value in hparams.items():
+            if _plain(name) not in known:
+                raise errors.unknown(f"hyperparameter of submission {self.name}", name, known)
+            point[_plain(name)] = 1 - value if name.startswith("one_minus_") else value
+        return point
+
+    def build(self, problem: "spec.Problem", hparams: Mapping[str, Any]):
+        """The author's `build` on a complete point; returns an `optax.GradientTransformationExtraArgs`.
+
+        Raises:
+          UserError: unknown hyperparameter, or a return value that is no gradient transformation.
+        """
+        import optax
+
+        from algoperf_lite import spec
+
+        point = {k: v for k, v in self.resolve(hparams).items() if k not in spec.RESERVED}
+        tx = self.author_build(problem, point)
+        if not isinstance(tx, optax.GradientTransformation):
+            raise errors.UserError(
+                f"submission {self.name} ({self.source}): build returned {type(tx).__name__}, "
+                "accepted is an optax.GradientTransformation (init and update)"
+            )
+        return optax.with_extra_args_support(tx)
+
+    def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a complete point that changes the program: declared static, or not a float."""
+        from algoperf_lite import spec
+
+        space = self.SPACE if isinstance(self.SPACE, Mapping) else {}
+        traced = {_plain(n) for n, d in space.items() if not (isinstance(d, spec.Choice) and d.static)}
+        declared = {_plain(n) for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
+        return {
+            name: value
+            for name, value in point.items()
+            if name in declared or not (isinstance(value, float) or name in traced or name in spec.RESERVED)
+        }
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("one_minus_")
+
+
+def load_submission(name_or_path: str, *, name: str | None = None) -> Submission:
+    """Loads a submission by shipped name, path of a file, dotted path or entry point (`algoperf_lite.submissions`).
+
+    Args:
+      name_or_path: what to load.
+      name: the entrant's name; default the file's stem.
+
+    Raises:
+      UserError: unknown name, unreadable or oversized file, no `build`, malformed SPACE or DEFAULTS.
+    """
+    from algoperf_lite import guard
+
+    path = _locate("submissions", name_or_path)
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise errors.UserError(
+            f"submission {path}: {size} bytes; a submission file may have at most {MAX_FILE_BYTES} (PROTOCOL P3)"
+        )
+    with guard.nothing_left_behind(f"importing submission {path}"):
+        module = _import(path, "submission")
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise errors.UserError(
+            f"submission {path} has no function build(problem, hparams); "
+            "see docs/submission.md, or copy submissions/adamw.py"
+        )
+    space, defaults = getattr(module, "SPACE", None), getattr(module, "DEFAULTS", None)
+    _check_point_names(path, space, defaults)
+    eval_params = getattr(module, "eval_params", None)
+    if eval_params is not None and not callable(eval_params):
+        raise errors.UserError(f"submission {path}: eval_params must be a function (opt_state, params) -> params")
+    extra = tuple(getattr(module, "EXTRA_ARGS", ()))
+    for arg in extra:
+        if arg not in ("grad_fn", "hvp_fn"):
+            raise errors.unknown(f"extra argument in EXTRA_ARGS of {path}", arg, ("grad_fn", "hvp_fn"))
+    period = getattr(module, "PERIOD", 1)
+    if not isinstance(period, int) or period < 1:
+        raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
+    return Submission(
+        name=name or path.stem,
+        source=name_or_path if name_or_path in names("submissions") else str(name_or_path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        doc=(module.__doc__ or "").strip(),
+        SPACE=space,
+        DEFAULTS=defaults,
+        eval_params=eval_params,
+        EXTRA_ARGS=extra,
+        PERIOD=period,
+        author_build=build,
+    )
+
+
+def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
+    from algoperf_lite import spec
+
+    if defaults is not None:
+        if not isinstance(defaults, dict) or not all(isinstance(k, str) for k in defaults):
+            raise errors.UserError(f"submission {path}: DEFAULTS must be a dict from names to values")
+        for name in defaults:
+            if name.startswith("one_minus_"):
+                raise errors.UserError(
+                    f"submission {path}: DEFAULTS has {name!r}; DEFAULTS and build know {_plain(name)!r} only"
+                )
+    if space is None:
+        return
+    for point in space if isinstance(space, list) else [space]:
+        if not isinstance(point, Mapping):
+            raise errors.UserError(
+                f"submission {path}: SPACE must be a dict of spec.log_uniform / uniform / choice, or a list of points"
+            )
+        for name, dimension in point.items():
+            if isinstance(space, Mapping) and not isinstance(dimension, (spec.Range, spec.Choice)):
+                raise errors.UserError(
+                    f"submission {path}: SPACE[{name!r}] is {dimension!r}; "
+                    "accepted: spec.log_uniform(lo, hi), spec.uniform(lo, hi), spec.choice(values)"
+                )
+            if defaults is not None and _plain(name) not in {*defaults, *spec.RESERVED}:
+                raise errors.unknown(f"name in SPACE of {path} that DEFAULTS lacks:", name, defaults)
+
+
+# --------------------------------------------------------------------------------------------- workloads
+
+
+def load_workload(name_or_path: str, **variant: Any) -> "spec.Workload":
+    """Loads a workload by shipped name, path, dotted path or entry point (`algoperf_lite.workloads`).
+
+    Args:
+      name_or_path: what to load; the file's `build(**variant)` returns the `spec.Workload`.
+      variant: arguments of that function, such as width and depth.
+
+    Raises:
+      UserError: unknown name, or a file without such a function.
+    """
+    from algoperf_lite import spec
+
+    path = _locate("workloads", name_or_path)
+    module = _import(path, "workload")
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise errors.UserError(f"workload {path} has no function build(...) -> spec.Workload; see docs/workload.md")
+    workload = build(**variant)
+    if not isinstance(workload, spec.Workload):
+        raise errors.UserError(
+            f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload"
+        )
+    return workload
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+
+def _locate(kind: str, name_or_path: str) -> pathlib.Path:
+    """The file behind a name; a path wins where it looks like one."""
+    what = kind.removesuffix("s")
+    text = str(name_or_path)
+    if text.endswith(".py") or "/" in text:
+        path = pathlib.Path(text).expanduser()
+        if not path.is_file():
+            near = _nearest_file(path)
+            raise errors.UserError(f"{what} file not found: {text}" + (f"; did you mean {near}?" if near else ""))
+        return path
+    shipped = names(kind)
+    if text in shipped:
+        return shipped[text]
+    for point in importlib.metadata.entry_points(group=f"algoperf_lite.{kind}"):
+        if point.name == text:
+            return _module_file(point.value.partition(":")[0])
+    if "." in text and text.replace(".", "").replace("_", "").isalnum():
+        return _module_file(text)
+    raise errors.unknown(what, text, shipped, f"a file is named by its path, such as ./{text}.py")
+
+
+def _nearest_file(path: pathlib.Path) -> pathlib.Path | None:
+    import difflib
+
+    if not path.parent.is_dir():
+        return None
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+    return path.parent / near[0] if near else None
+
+
+def _module_file(dotted: str) -> pathlib.Path:
+    try:
+        found = importlib.util.find_spec(dotted)
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.origin:
+        raise errors.UserError(f"no module {dotted!r} can be imported; accepted: a shipped name, a path, a dotted path")
+    return pathlib.Path(found.origin)
+
+
+def _import(path: pathlib.Path, what: str) -> ModuleType:
+    """Executes a file as a fresh module; the user's own mistakes come back as one message with file and line."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    module_spec = importlib.util.spec_from_file_location(f"_algoperf_lite_{what}_{path.stem}_{digest}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise errors.UserError(f"{what} file {path} is not a Python file (.py)")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # dataclasses and pickling look their module up
+    try:
+        module_spec.loader.exec_module(module)
+    except errors.UserError:
+        raise
+    except (SyntaxError, UnicodeDecodeError, ValueError) as e:
+        line = getattr(e, "lineno", None)
+        where = f"{path}:{line}" if line else where_in(path, e)
+        raise errors.UserError(f"{what} {where}: not valid Python: {type(e).__name__}: {e}") from e
+    except Exception as e:
+        raise errors.UserError(f"{what} {where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
+    return module
+
+
+def where_in(path: pathlib.Path | str, error: BaseException) -> str:
+    """`file:line` of the last frame of a traceback that lies in `path`."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
