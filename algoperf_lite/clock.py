@@ -25,6 +25,7 @@ class Clock:
     def __init__(self, now: Callable[[], float] = time.perf_counter, processes: int = 1):
         self._now = now
         self._processes = processes
+        self.compilations = 0  # while charged; must stay 0
 
     def charge(self, program: Callable[..., Any], *args: Any) -> tuple[Any, float]:
         """Calls a program and returns (its result, seconds). No garbage is collected meanwhile."""
@@ -32,9 +33,11 @@ class Clock:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            start = self._now()
-            result = jax.block_until_ready(program(*args))
-            seconds = self._now() - start
+            with CompilationCounter() as counter:
+                start = self._now()
+                result = jax.block_until_ready(program(*args))
+                seconds = self._now() - start
+            self.compilations += counter.count
         finally:
             if collecting:
                 gc.enable()

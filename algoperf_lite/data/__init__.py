@@ -1,0 +1,1 @@
+"""One reader per data set (NumPy only, no JAX), and fetching with checksums."""

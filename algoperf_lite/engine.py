@@ -1,0 +1,389 @@
+"""Pure step, chunk and evaluation functions of one (workload, submission), compiled ahead of time.
+
+One compilation serves all trials: numeric hyperparameters, regularisation, keys, the data set and the step number are
+arguments. The driver is a `lax.scan` chunk of one evaluation interval; a dispatched single step of the same function is
+kept as the bit-equality oracle (P6). Source of the traps avoided here: DESIGN section 5.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from algoperf_lite import errors, guard, mesh as meshes, spec
+from algoperf_lite.registry import Submission, where_in
+
+SPLITS = ("eval_train", "validation", "test")
+
+
+class Carry(NamedTuple):
+    """All that training changes."""
+
+    params: spec.PyTree
+    model_state: spec.PyTree
+    opt_state: spec.PyTree
+
+
+class Hyper(NamedTuple):
+    """Traced numbers of a trial: float32 scalars on the device."""
+
+    hparams: dict[str, jax.Array]
+    reg: spec.Reg
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A workload on a mesh: its data on the devices and its programs that no submission changes."""
+
+    workload: spec.Workload
+    problem: spec.Problem
+    mesh: jax.sharding.Mesh
+    data: spec.PyTree  # training data, on every device
+    splits: dict[str, list[spec.PyTree]]  # evaluation batches, each with a `mask`
+    init: Callable  # (key) -> (params, model_state)
+    evaluate: Callable  # (params, model_state, batch) -> sums
+    compile_s: float
+
+    def metrics(self, params: spec.PyTree, model_state: spec.PyTree, split: str) -> dict[str, float]:
+        """Metrics of one split; sums are added up in float64 on the host."""
+        sums = [self.evaluate(params, model_state, batch) for batch in self.splits[split]]
+        totals = jax.tree.map(lambda *s: np.sum([np.asarray(x, np.float64) for x in s], axis=0), *sums)
+        return {name: float(value) for name, value in self.workload.finalise(totals).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """Compiled programs of one (workload, submission, static hyperparameters, mesh)."""
+
+    bench: Bench
+    submission: Submission
+    opt_init: Callable  # (params, hyper) -> opt_state
+    chunk: Callable  # (carry, hyper, data, key, first step) -> (carry, losses [interval]); the carry is donated
+    eval_params: Callable | None  # (opt_state, params) -> params
+    batch_stats: Callable | None  # (params, model_state, data, key, step) -> model_state
+    carry_abstract: Carry | None  # shapes and shardings
+    compile_s: float
+    build_s: float  # median wall time of build + eval_shape(init)
+
+    def hyper(self, hparams: Mapping[str, Any]) -> Hyper:
+        """A trial's complete hyperparameters as device scalars; static ones are left out, they are compiled in."""
+        static = self.submission.static(hparams)
+        put = functools.partial(meshes.put_replicated, self.bench.mesh)
+        traced = {
+            k: put(np.float32(v)) for k, v in sorted(hparams.items()) if k not in static and k not in spec.RESERVED
+        }
+        reg = spec.Reg(*(put(np.float32(hparams.get(name, 0.0))) for name in spec.RESERVED))
+        return Hyper(traced, reg)
+
+    def key(self, seed: int) -> jax.Array:
+        """The trial's key: initial parameters, data order and dropout follow from it alone."""
+        return put_key(self.bench.mesh, seed)
+
+    def step_number(self, step: int) -> jax.Array:
+        """A step number as a device scalar."""
+        return meshes.put_replicated(self.bench.mesh, np.int32(step))
+
+    def start(self, key: jax.Array) -> tuple[spec.PyTree, spec.PyTree]:
+        """Initial parameters and model state; uncharged."""
+        return jax.block_until_ready(self.bench.init(key))
+
+
+def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
+    """A typed PRNG key on every device of the mesh."""
+    data = meshes.put_replicated(mesh, np.asarray(jax.random.key_data(jax.random.key(seed))))
+    return jax.random.wrap_key_data(data)
+
+
+# ------------------------------------------------------------------------------------------ the pure functions
+
+
+def train_step(
+    workload: spec.Workload,
+    submission: Submission,
+    problem: spec.Problem,
+    static: Mapping[str, Any],
+    mesh: jax.sharding.Mesh,
+) -> Callable[[Carry, Hyper, spec.PyTree, jax.Array, jax.Array], tuple[Carry, jax.Array]]:
+    """One training step as a pure function of (carry, hyper, data, key, step)."""
+
+    def step(carry: Carry, hyper: Hyper, data: spec.PyTree, key: jax.Array, number: jax.Array):
+        tx = submission.build(problem, {**static, **hyper.hparams})
+        data_key, loss_key = jax.random.split(jax.random.fold_in(key, 1))
+        batch = meshes.constrain_batch(mesh, workload.batch(data, data_key, number))
+        step_key = jax.random.fold_in(loss_key, number)
+
+        def loss(params):
+            return workload.loss(params, carry.model_state, batch, step_key, True, hyper.reg)
+
+        (value, model_state), grad = jax.value_and_grad(loss, has_aux=True)(carry.params)
+        # Exactly these three, unless more is declared: line searches forward what they do not know to value_fn.
+        extra: dict[str, Any] = {"value": value, "grad": grad, "value_fn": lambda p: loss(p)[0]}
+        if "grad_fn" in submission.EXTRA_ARGS:
+            extra["grad_fn"] = jax.value_and_grad(lambda p: loss(p)[0])
+        if "hvp_fn" in submission.EXTRA_ARGS:
+            gradient = jax.grad(lambda p: loss(p)[0])
+            extra["hvp_fn"] = lambda p, v: jax.jvp(gradient, (p,), (v,))[1]
+        updates, opt_state = tx.update(grad, carry.opt_state, carry.params, **extra)
+        params = optax.apply_updates(carry.params, updates)
+        return strong(Carry(params, model_state, opt_state)), value.astype(jnp.float32)
+
+    return step
+
+
+def scan_chunk(step: Callable, length: int) -> Callable:
+    """`length` steps as one program: (carry, hyper, data, key, first) -> (carry, losses [length])."""
+
+    def chunk(carry, hyper, data, key, first):
+        return jax.lax.scan(
+            lambda c, i: step(c, hyper, data, key, first + i), carry, jnp.arange(length, dtype=jnp.int32)
+        )
+
+    return chunk
+
+
+def strong(tree: spec.PyTree) -> spec.PyTree:
+    """Strips weak types, so that a state has one type from init on (a second one would be a second compilation)."""
+
+    def strip(x):
+        if jax.dtypes.issubdtype(jnp.asarray(x).dtype, jax.dtypes.prng_key):
+            return x
+        return jax.lax.convert_element_type(x, jnp.asarray(x).dtype)
+
+    return jax.tree.map(strip, tree)
+
+
+# ------------------------------------------------------------------------------------------------ compilation
+
+
+def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
+    """Loads the data, puts it on the mesh and compiles what every submission shares. All of it uncharged."""
+    meshes.check_batch(mesh, workload.name, workload.batch_size)
+    host = workload.load()
+    data = meshes.put_replicated(mesh, {k: v for k, v in host.items() if k not in SPLITS})
+    splits = {name: _batches(host[name], workload.eval_batch_size, mesh) for name in SPLITS}
+    start = time.perf_counter()
+    key = put_key(mesh, 0)
+    shapes = jax.eval_shape(workload.init, key)
+    shardings = meshes.shardings(mesh, shapes)
+    init = jax.jit(lambda k: strong(workload.init(jax.random.fold_in(k, 0))), out_shardings=shardings)
+    init = init.lower(key).compile()
+    params, model_state = abstract(shapes, shardings)
+    evaluate = jax.jit(workload.evaluate, out_shardings=meshes.replicated(mesh))
+    evaluate = evaluate.lower(params, model_state, splits["validation"][0]).compile()
+    bench = Bench(
+        workload=workload,
+        problem=workload.problem(),
+        mesh=mesh,
+        data=data,
+        splits=splits,
+        init=init,
+        evaluate=evaluate,
+        compile_s=time.perf_counter() - start,
+    )
+    params, model_state = init(key)
+    for split in SPLITS:  # warm-up (P1)
+        bench.metrics(params, model_state, split)
+    return bench
+
+
+def _batches(split: Mapping[str, np.ndarray], size: int, mesh: jax.sharding.Mesh) -> list[spec.PyTree]:
+    """A split cut into whole batches; the last is padded with its first rows, mask 0."""
+    count = len(next(iter(split.values())))
+    batches = []
+    for first in range(0, count, size):
+        rows = np.arange(first, first + size)
+        mask = (rows < count).astype(np.float32)
+        batch = {name: np.asarray(array)[np.where(rows < count, rows, first)] for name, array in split.items()}
+        batches.append(meshes.put_batch(mesh, {**batch, "mask": mask}))
+    return batches
+
+
+def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str, Any]) -> Programs:
+    """Compiles a submission for a workload and runs every program once on a throw-away copy (P1).
+
+    Args:
+      hparams: a complete point; its static part is compiled in, of the rest only the names matter.
+
+    Raises:
+      UserError: build or init fails, a state that changes its shapes, anything that P3 refuses.
+    """
+    workload, mesh, problem = bench.workload, bench.mesh, bench.problem
+    what = f"submission {submission.name} ({submission.source}) on workload {workload.name}"
+    static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
+    started = time.perf_counter()
+    with guard.nothing_left_behind(f"{what}: tracing"):
+        build_s = _time_build(submission, problem, hparams, what)
+        shell = Programs(bench, submission, *[None] * 4, None, 0.0, build_s)  # type: ignore[arg-type]
+        hyper, key = shell.hyper(hparams), shell.key(0)
+        params, model_state = abstract(
+            (s := jax.eval_shape(workload.init, key)), meshes.shardings(mesh, s)
+        )
+
+        def opt_init(params, hyper):
+            return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
+
+        with _blame(submission, f"{what}: init"):
+            opt_shapes = jax.eval_shape(opt_init, params, hyper)
+        opt_shardings = meshes.shardings(mesh, opt_shapes)
+        carry = Carry(params, model_state, abstract(opt_shapes, opt_shardings))
+        shardings = jax.tree.map(lambda x: x.sharding, carry)
+        step = train_step(workload, submission, problem, static, mesh)
+        first = shell.step_number(0)
+        with _blame(submission, f"{what}: update"):
+            _check_carry(what, carry, jax.eval_shape(step, carry, hyper, bench.data, key, first)[0])
+        replicated = meshes.replicated(mesh)
+
+        def compiled(name, function, *args, out, donate=()):
+            with _blame(submission, f"{what}: {name}"):
+                traced = jax.jit(function, out_shardings=out, donate_argnums=donate).trace(*args)
+            guard.check_program(traced.jaxpr, f"{what}: {name}")
+            return traced.lower().compile()
+
+        init_program = compiled("init", opt_init, params, hyper, out=opt_shardings)
+        chunk = compiled(
+            "update",
+            scan_chunk(step, workload.interval),
+            *(carry, hyper, bench.data, key, first),
+            out=(shardings, replicated),
+            donate=(0,),
+        )
+        eval_params = batch_stats = None
+        if submission.eval_params is not None:
+            author_eval_params = submission.eval_params
+            with _blame(submission, f"{what}: eval_params"):
+                shapes = jax.eval_shape(author_eval_params, carry.opt_state, params)
+            _check_shapes(f"{what}: eval_params", params, shapes)
+            eval_params = compiled(
+                "eval_params", lambda s, p: strong(author_eval_params(s, p)), carry.opt_state, params, out=shardings.params
+            )
+            if workload.batch_stats_batches:
+                batch_stats = compiled(
+                    "batch statistics",
+                    functools.partial(_batch_stats, workload, mesh),
+                    *(params, model_state, bench.data, key, first),
+                    out=shardings.model_state,
+                )
+    programs = Programs(
+        bench=bench,
+        submission=submission,
+        opt_init=init_program,
+        chunk=chunk,
+        eval_params=eval_params,
+        batch_stats=batch_stats,
+        carry_abstract=carry,
+        compile_s=time.perf_counter() - started,
+        build_s=build_s,
+    )
+    _warm_up(programs, hyper, key)
+    return programs
+
+
+def _warm_up(programs: Programs, hyper: Hyper, key: jax.Array) -> None:
+    params, model_state = programs.start(key)
+    carry = Carry(params, model_state, programs.opt_init(params, hyper))
+    carry, losses = programs.chunk(carry, hyper, programs.bench.data, key, programs.step_number(0))
+    jax.block_until_ready((evaluation_state(programs, carry, key, programs.step_number(0)), losses))
+
+
+def evaluation_state(
+    programs: Programs, carry: Carry, key: jax.Array, step: jax.Array
+) -> tuple[spec.PyTree, spec.PyTree]:
+    """(parameters, model state) at which a submission is evaluated; nothing of it flows back into training (P9)."""
+    params, model_state = carry.params, carry.model_state
+    if programs.eval_params is not None:
+        params = programs.eval_params(carry.opt_state, carry.params)
+        if programs.batch_stats is not None:
+            model_state = programs.batch_stats(params, model_state, programs.bench.data, key, step)
+    return params, model_state
+
+
+def _batch_stats(workload, mesh, params, model_state, data, key, step):
+    """Running statistics recomputed on K training batches at the evaluation parameters (P9)."""
+    key = jax.random.fold_in(jax.random.fold_in(key, 2), step)
+
+    def body(state, i):
+        batch = meshes.constrain_batch(mesh, workload.batch(data, key, i))
+        return strong(workload.loss(params, state, batch, key, True, spec.NO_REG)[1]), None
+
+    return jax.lax.scan(body, model_state, jnp.arange(workload.batch_stats_batches, dtype=jnp.int32))[0]
+
+
+def _time_build(submission: Submission, problem: spec.Problem, hparams: Mapping[str, Any], what: str) -> float:
+    """Median wall seconds of three runs of build + eval_shape(init): P2 charges it, since it runs while tracing."""
+    seconds = []
+    point = {k: v for k, v in hparams.items() if k not in spec.RESERVED}
+    for _ in range(3):
+        start = time.perf_counter()
+        with _blame(submission, f"{what}: build"):
+            jax.eval_shape(submission.build(problem, point).init, problem.shapes)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+class _blame:
+    """Turns an exception of the submission's own code into one message with its file and line."""
+
+    def __init__(self, submission: Submission, what: str):
+        self.submission, self.what = submission, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is None or not isinstance(error, Exception) or isinstance(error, errors.UserError):
+            return False
+        path = self.submission.author_build.__code__.co_filename
+        hint = ""
+        if isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerBoolConversionError)):
+            hint = (
+                "\n  hyperparameters are traced: use jnp.where instead of `if`, "
+                "or declare the name static with spec.choice(values, static=True)"
+            )
+        if isinstance(error, KeyError):
+            hint = f"\n  hyperparameters without a value in DEFAULTS must come from SPACE; asked for: {error}"
+        message = str(error).strip().splitlines()
+        raise errors.UserError(
+            f"{self.what} failed at {where_in(path, error)}: {type(error).__name__}: {message[0] if message else ''}{hint}"
+        ) from error
+
+
+def _check_carry(what: str, before: Carry, after: Carry) -> None:
+    _check_shapes(f"{what}: parameters after an update", before.params, after.params)
+    _check_shapes(f"{what}: optimizer state after an update", before.opt_state, after.opt_state)
+    _check_shapes(f"{what}: model state after a step", before.model_state, after.model_state)
+
+
+def _check_shapes(what: str, want: spec.PyTree, got: spec.PyTree) -> None:
+    if jax.tree.structure(want) != jax.tree.structure(got):
+        raise errors.UserError(
+            f"{what} have another structure\n  before: {jax.tree.structure(want)}\n  after:  {jax.tree.structure(got)}"
+        )
+    for (path, w), g in zip(jax.tree.leaves_with_path(want), jax.tree.leaves(got), strict=True):
+        if (w.shape, w.dtype) != (g.shape, g.dtype):
+            raise errors.UserError(
+                f"{what}: leaf {jax.tree_util.keystr(path)} was {w.dtype}{list(w.shape)}, became {g.dtype}{list(g.shape)}"
+            )
+
+
+def abstract(shapes: spec.PyTree, shardings: spec.PyTree) -> spec.PyTree:
+    """Shapes with shardings, strong types: what programs are lowered with."""
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+
+
+def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:
+    """The same step as a program of its own, for a dispatch loop: the oracle of the scan driver, and for adapters."""
+    bench, submission = programs.bench, programs.submission
+    static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
+    step = train_step(bench.workload, submission, bench.problem, static, bench.mesh)
+    carry = programs.carry_abstract
+    out = (jax.tree.map(lambda x: x.sharding, carry), meshes.replicated(bench.mesh))
+    arguments = (carry, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
+    return jax.jit(step, out_shardings=out, donate_argnums=(0,)).lower(*arguments).compile()
+
+

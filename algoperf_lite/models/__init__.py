@@ -1,0 +1,1 @@
+"""Network modules shared by workloads, and the one adapter from modules to pure functions."""

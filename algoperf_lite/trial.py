@@ -1,0 +1,354 @@
+"""One trial: train to the target. The loop reads top to bottom; everything else in this file serves it."""
+
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from algoperf_lite import checkpoint, errors, records
+from algoperf_lite.clock import Clock, charged_reference_steps, drift, reference_step_s
+from algoperf_lite.engine import Carry, Programs, evaluation_state
+
+REFERENCE_EVERY = 20  # evaluation intervals between reference blocks: one interval in 20 is 5 % of the run (P5)
+REFERENCE_CHUNKS = 3  # timings in a block; the block's value is their median
+NOISY_DRIFT = 0.15
+TIME_FACTOR = 1.25  # P4's second stop
+REDONE_SHARE = 0.10  # P7
+
+
+class Listener(Protocol):
+    """Hears of every evaluation: (phase, event or None)."""
+
+    def __call__(self, phase: str, event: records.Event | None = None) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a trial needs: who trains, on what, against which reference, and how far."""
+
+    spec: records.TrialSpec
+    programs: Programs
+    reference: Programs
+    reference_hparams: dict[str, Any]
+    build_s: float
+    budget_factor: float
+    run_past: bool = False
+    checkpoint_every_s: float = 60.0
+    host: str = ""
+
+
+@dataclasses.dataclass
+class State:
+    """The loop's memory: `carry` on the devices, the rest numbers that a checkpoint keeps."""
+
+    carry: Carry
+    step: int = 0
+    init_s: float = 0.0
+    intervals: list[tuple[int, int, float]] = dataclasses.field(default_factory=list)
+    blocks: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    best: float | None = None
+    hit: dict[str, Any] | None = None
+
+    @property
+    def train_s(self) -> float:
+        """Charged seconds of optimizer init and steps."""
+        return self.init_s + sum(s for _, _, s in self.intervals)
+
+
+def run(
+    job: Job,
+    folder: records.TrialFolder,
+    clock: Clock,
+    say: Listener = lambda phase, event=None: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> records.Outcome | None:
+    """Trains until the first hit, the step cap or the time limit, and records the outcome; resumes what was begun.
+
+    Returns:
+      The outcome, or None where `stop` asked to stop: the trial is then checkpointed and goes on at the next run.
+
+    Raises:
+      EnvironmentFault: disk or device faults; no outcome is written.
+    """
+    if (done := folder.outcome()) is not None:
+        return done
+    started = time.perf_counter()
+    try:
+        outcome = _run(job, folder, clock, say, stop, started)
+        if outcome is not None and _redone_share(folder, outcome) > REDONE_SHARE:
+            folder.reset()
+            outcome = _run(job, folder, clock, say, stop, started, repeated=True)
+    except (errors.UserError, OSError):
+        raise
+    except Exception as e:
+        outcome = _failed(job, folder, e, started)
+    if outcome is not None:
+        folder.finish(outcome)
+    return outcome
+
+
+def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.Outcome | None:
+    programs, workload = job.programs, job.programs.bench.workload
+    hyper, key = programs.hyper(job.spec.hparams), programs.key(job.spec.seed)
+    say("init")
+    reference = _Reference(job, clock)
+    state = _resume(job, folder, repeated) or _start(job, clock, hyper, key, folder, repeated)
+    saved_at, compilations = time.perf_counter(), clock.compilations
+    verdict = None
+    while verdict is None:
+        if not state.blocks or (state.step // workload.interval) % REFERENCE_EVERY == 0:
+            reference.block(state)
+        say("train")
+        first, number = state.step, programs.step_number(state.step)
+        (state.carry, losses), seconds = clock.charge(
+            programs.chunk, state.carry, hyper, programs.bench.data, key, number
+        )
+        state.step += workload.interval
+        state.intervals.append((first, state.step, seconds))
+        say("evaluate")
+        event, params, model_state = _evaluate(job, state, clock, key, np.asarray(losses))
+        verdict = _judge(job, state, event, np.asarray(losses))
+        if verdict is not None or (state.hit and state.hit["step"] == state.step):
+            event = _with_test(job, state, event, params, model_state)
+        folder.append(event)
+        say("train", event)
+        if verdict is None:
+            interrupted = stop()
+            if interrupted or time.perf_counter() - saved_at >= job.checkpoint_every_s:
+                say("save")
+                _save(folder, state)
+                saved_at = time.perf_counter()
+            if interrupted:
+                return None
+    reference.block(state, at_least=3)
+    return _outcome(job, folder, state, verdict, event, clock.compilations - compilations, started)
+
+
+# ------------------------------------------------------------------------------------- start, save and resume
+
+
+def _start(job: Job, clock: Clock, hyper, key, folder: records.TrialFolder, repeated: bool) -> State:
+    folder.attempt(0, 0.0, job.host, repeated=repeated)
+    params, model_state = job.programs.start(key)
+    opt_state, seconds = clock.charge(job.programs.opt_init, params, hyper)
+    return State(Carry(params, model_state, opt_state), init_s=seconds)
+
+
+def _save(folder: records.TrialFolder, state: State) -> None:
+    numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "carry"}
+    checkpoint.save(folder.checkpoints, state.step, state.carry._asdict(), numbers, writer=folder.writer)
+
+
+def _resume(job: Job, folder: records.TrialFolder, repeated: bool) -> State | None:
+    if repeated:
+        return None
+    found = checkpoint.restore(folder.checkpoints, job.programs.carry_abstract._asdict())
+    if found is None:
+        return None
+    arrays, numbers = found
+    state = State(Carry(**arrays), **numbers)
+    state.intervals = [tuple(i) for i in state.intervals]
+    state.blocks = [tuple(b) for b in state.blocks]
+    folder.attempt(state.step, state.train_s, job.host)
+    return state
+
+
+def _redone_share(folder: records.TrialFolder, outcome: records.Outcome) -> float:
+    """Share of the charge that was done twice in a trial that went on from a checkpoint; once only (P7)."""
+    attempts = folder.attempts()
+    if any(a.repeated for a in attempts) or not any(a.step for a in attempts):
+        return 0.0
+    since = max((i for i, a in enumerate(attempts) if a.step == 0), default=0)
+    return sum(a.lost_s for a in attempts[since + 1 :]) / max(outcome.charged_s, 1e-9)
+
+
+# --------------------------------------------------------------------------------------------- the reference
+
+
+class _Reference:
+    """Times the reference's own chunk, off the clock, on a carry of its own (P5)."""
+
+    def __init__(self, job: Job, clock: Clock):
+        self.programs, self.clock = job.reference, clock
+        self.hyper, self.key = self.programs.hyper(job.reference_hparams), self.programs.key(0)
+        self.number = self.programs.step_number(0)
+        params, model_state = self.programs.start(self.key)
+        self.carry = Carry(params, model_state, jax.block_until_ready(self.programs.opt_init(params, self.hyper)))
+
+    def block(self, state: State, at_least: int = 0) -> None:
+        """Adds the block at the state's step; further ones until there are `at_least`."""
+        length = self.programs.bench.workload.interval
+        while True:
+            seconds = []
+            for _ in range(REFERENCE_CHUNKS):
+                (self.carry, _), s = self.clock.charge(
+                    self.programs.chunk, self.carry, self.hyper, self.programs.bench.data, self.key, self.number
+                )
+                seconds.append(s / length)
+            state.blocks.append((state.step, float(np.median(seconds))))
+            if len(state.blocks) >= at_least:
+                return
+
+
+# -------------------------------------------------------------------------------- evaluation and its judgement
+
+
+def _evaluate(job: Job, state: State, clock: Clock, key, losses: np.ndarray):
+    """Evaluates at the submission's evaluation parameters. Getting them is charged, the evaluation is not (P2)."""
+    programs, bench = job.programs, job.programs.bench
+    eval_s, number = 0.0, programs.step_number(state.step)
+    params, model_state = state.carry.params, state.carry.model_state
+    if programs.eval_params is not None:
+        (params, model_state), eval_s = clock.charge(evaluation_state, programs, state.carry, key, number)
+    begin = time.perf_counter()
+    metrics = {split: bench.metrics(params, model_state, split) for split in ("eval_train", "validation")}
+    mean_loss = float(np.mean(losses, dtype=np.float64))
+    event = records.Event(
+        step=state.step,
+        examples=state.step * bench.workload.batch_size,
+        train_time_s=state.train_s,
+        eval_charge_s=eval_s,
+        submission_time_s=job.build_s + state.train_s + eval_s,
+        reference_steps=_reference_steps(job, state, eval_s),
+        eval_time_s=time.perf_counter() - begin,
+        train_loss=mean_loss if np.isfinite(mean_loss) else None,
+        eval_train=metrics["eval_train"],
+        validation=metrics["validation"],
+    )
+    return event, params, model_state
+
+
+def _with_test(job: Job, state: State, event: records.Event, params, model_state) -> records.Event:
+    """Test metrics, at the hit and at the end only (P10)."""
+    import msgspec
+
+    workload = job.programs.bench.workload
+    test = job.programs.bench.metrics(params, model_state, "test")
+    if state.hit and state.hit["step"] == state.step:
+        value, se = test[workload.metric], test.get(f"{workload.metric}_se", 0.0)
+        slack = -2 * se if workload.direction == "max" else 2 * se
+        state.hit["test"] = value if np.isfinite(value) else None
+        state.hit["test_missed"] = not workload.reaches(value, workload.test_target + slack)
+    return msgspec.structs.replace(event, test=test)
+
+
+def _reference_steps(job: Job, state: State, eval_s: float) -> float:
+    upfront = job.build_s + state.init_s
+    return charged_reference_steps(state.intervals, state.blocks, upfront_s=upfront, evaluation_s=eval_s)
+
+
+def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray) -> str | None:
+    """The outcome at this evaluation, None to go on. A loss that is not finite is never a hit."""
+    workload = job.programs.bench.workload
+    if not np.isfinite(losses[-1]):
+        return "target_reached" if state.hit else "diverged"
+    value = event.validation[workload.metric]
+    value = float("nan") if value is None else value
+    if np.isfinite(value) and (state.best is None or workload.reaches(value, state.best)):
+        state.best = value
+    if state.hit is None and workload.reaches(value, workload.validation_target):
+        state.hit = {"step": state.step, "eval_s": event.eval_charge_s, "intervals": len(state.intervals)}
+    if state.hit is not None:
+        moved = workload.validation_target + workload.seed_sd * (1 if workload.direction == "max" else -1)
+        if not job.run_past or workload.reaches(value, moved) or state.step >= job.spec.step_cap:
+            return "target_reached"
+    if state.step >= job.spec.step_cap:
+        return "budget_exhausted"
+    if event.reference_steps > TIME_FACTOR * workload.step_budget * job.budget_factor:
+        return "target_reached" if state.hit else "time_exhausted"
+    return None
+
+
+# -------------------------------------------------------------------------------------------------- outcomes
+
+
+def _outcome(
+    job: Job,
+    folder: records.TrialFolder,
+    state: State,
+    verdict: Any,
+    event: records.Event,
+    compilations: int,
+    started: float,
+) -> records.Outcome:
+    hit = state.hit
+    read = state.intervals[: hit["intervals"]] if hit else state.intervals
+    eval_s = hit["eval_s"] if hit else event.eval_charge_s
+    charged_s = job.build_s + state.init_s + sum(s for _, _, s in read) + eval_s
+    charged = charged_reference_steps(
+        read, state.blocks, upfront_s=job.build_s + state.init_s, evaluation_s=eval_s
+    )
+    metric = job.programs.bench.workload.metric
+    return _record(
+        job,
+        folder,
+        started,
+        outcome=verdict,
+        step=hit["step"] if hit else None,
+        time_s=charged_s if hit else None,
+        reference_steps=charged if hit else None,
+        last_step=state.step,
+        charged_s=charged_s,
+        charged_reference_steps=charged,
+        best=state.best,
+        test=hit["test"] if hit else (event.test or {}).get(metric),
+        test_missed=bool(hit and hit["test_missed"]),
+        reference_blocks=state.blocks,
+        drift=drift(state.blocks),
+        noisy=drift(state.blocks) > NOISY_DRIFT,
+        init_s=state.init_s,
+        compilations_while_charged=compilations,
+    )
+
+
+def _failed(job: Job, folder: records.TrialFolder, error: Exception, started: float) -> records.Outcome:
+    """A failed trial is an outcome with a reason; a fault of the device is not the submission's and raises."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        kind = "out_of_memory"
+    elif isinstance(error, jax.errors.JaxRuntimeError):
+        raise errors.EnvironmentFault(
+            f"device fault in trial {job.spec.id}: {text.splitlines()[0]}; run the same command again to go on"
+        ) from error
+    else:
+        kind = "error"
+    return _record(
+        job,
+        folder,
+        started,
+        outcome=kind,
+        step=None,
+        time_s=None,
+        reference_steps=None,
+        last_step=0,
+        charged_s=0.0,
+        charged_reference_steps=0.0,
+        best=None,
+        test=None,
+        test_missed=False,
+        reference_blocks=[],
+        drift=0.0,
+        noisy=False,
+        init_s=0.0,
+        compilations_while_charged=0,
+        message="".join(traceback.format_exception(error))[-8000:],
+    )
+
+
+def _record(job: Job, folder: records.TrialFolder, started: float, **fields: Any) -> records.Outcome:
+    attempts = folder.attempts()
+    return records.Outcome(
+        **fields,
+        build_s=job.build_s,
+        preemptions=sum(not a.repeated for a in attempts[1:]),
+        lost_s=sum(a.lost_s for a in attempts),
+        restarts=sum(a.step == 0 for a in attempts[1:]),
+        wall_s=time.perf_counter() - started,
+        load_average=os.getloadavg()[0],
+        host=job.host,
+    )
