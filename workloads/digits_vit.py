@@ -1,0 +1,59 @@
+"""Digits on larger canvases, classified by a vision transformer of 87 thousand parameters (micro)."""
+
+import functools
+
+from flax import nnx
+
+from algoperf_lite import spec
+from algoperf_lite.data import digits
+from algoperf_lite.models import tasks
+from algoperf_lite.models.adapter import network
+from algoperf_lite.models.vit import ViT
+
+WIDTH, DEPTH, HEAD_DIM = 48, 3, 16
+BATCH_SIZE = 64
+
+
+def build(
+    *, width: int = WIDTH, depth: int = DEPTH, qk_norm: bool = True, post_norm: bool = False
+) -> spec.Workload:
+    """The workload, or a variant of it; `width` is a multiple of the head dimension 16."""
+
+    def make(rngs: nnx.Rngs, width: int) -> ViT:
+        return ViT(
+            digits.SIZE,
+            4,
+            1,
+            digits.CLASSES,
+            width=width,
+            depth=depth,
+            head_dim=HEAD_DIM,
+            qk_norm=qk_norm,
+            post_norm=post_norm,
+            rngs=rngs,
+        )
+
+    net = network(make, width, WIDTH)
+    return spec.Workload(
+        name="digits_vit",
+        version=1,
+        family="image classification, attention",
+        tier="micro",
+        metric="accuracy",
+        direction="max",
+        validation_target=0.81,
+        test_target=0.81,
+        batch_size=BATCH_SIZE,
+        step_budget=800,
+        evaluations=50,
+        eval_batch_size=160,
+        num_train_examples=16_000,
+        load=functools.partial(digits.load, noise=0.1, placements=(16, 2, 4), eval_train=160),
+        init=net.init,
+        batch=functools.partial(tasks.draw_images, BATCH_SIZE),
+        loss=functools.partial(tasks.classification_loss, net.apply),
+        evaluate=functools.partial(tasks.classification_sums, net.apply),
+        finalise=tasks.classification_metrics,
+        roles=net.roles,
+        provenance="scikit-learn digits, 25 positions, contrast U(.5, 1), noise .1; ViT of arXiv 2010.11929, patch 4",
+    )

@@ -1,0 +1,95 @@
+"""A generated order-2 language with known entropy, modelled by a small transformer (micro)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from algoperf_lite import spec
+from algoperf_lite.data import markov
+from algoperf_lite.models import tasks
+from algoperf_lite.models.adapter import network
+from algoperf_lite.models.transformer import Transformer
+
+WIDTH, DEPTH, HEAD_DIM = 64, 2, 32
+CONTEXT, BATCH_SIZE = 64, 16
+
+
+def build(
+    *,
+    width: int = WIDTH,
+    depth: int = DEPTH,
+    qk_norm: bool = True,
+    z_loss: float = 0.0,
+    post_norm: bool = False,
+    embedding_sd: float = 0.3,
+) -> spec.Workload:
+    """The workload, or a variant of it; `width` is a multiple of the head dimension 32."""
+
+    def make(rngs: nnx.Rngs, width: int) -> Transformer:
+        return Transformer(
+            markov.VOCABULARY,
+            width=width,
+            depth=depth,
+            head_dim=HEAD_DIM,
+            embedding_sd=embedding_sd,
+            qk_norm=qk_norm,
+            post_norm=post_norm,
+            rngs=rngs,
+        )
+
+    net = network(make, width, WIDTH)
+    return spec.Workload(
+        name="markov_lm",
+        version=1,
+        family="language model",
+        tier="micro",
+        metric="excess_nats",
+        direction="min",
+        validation_target=0.21,
+        test_target=0.21,
+        batch_size=BATCH_SIZE,
+        step_budget=600,
+        evaluations=50,
+        eval_batch_size=32,
+        num_train_examples=4032 * 256 // CONTEXT,
+        load=functools.partial(markov.load, context=CONTEXT, eval_windows=96, eval_train=32),
+        init=net.init,
+        batch=draw_windows,
+        loss=functools.partial(tasks.language_loss, net.apply, z_loss),
+        evaluate=functools.partial(excess, net.apply),
+        finalise=metrics,
+        roles=net.roles,
+        provenance="order-2 Markov chain, vocabulary 64, entropy rate 2.4563 nats (algoperf_lite/data/markov.py)",
+    )
+
+
+def draw_windows(data, key, step):
+    """`BATCH_SIZE` windows of the training chains, chain and offset uniform; keyed by (key, step)."""
+    chains = data["train"]["chains"]
+    chain_key, offset_key = jax.random.split(jax.random.fold_in(key, step))
+    chain = jax.random.randint(chain_key, (BATCH_SIZE, 1), 0, chains.shape[0])
+    offset = jax.random.randint(offset_key, (BATCH_SIZE, 1), 0, chains.shape[1] - CONTEXT)
+    return {"tokens": chains[chain, offset + jnp.arange(CONTEXT + 1)]}
+
+
+def excess(apply, params, model_state, batch):
+    """Sums over the unmasked windows, without each one's first position, whose true law is not known from the window."""
+    tokens, law = batch["tokens"], batch["teacher"]
+    logits, _ = apply(params, model_state, tokens[:, :-1], train=False, rate=0.0, key=None)
+    log_q = jax.nn.log_softmax(logits[:, 1:])
+    kl = jnp.sum(law * (jnp.log(jnp.maximum(law, 1e-30)) - log_q), axis=(1, 2))
+    ce = -jnp.sum(jnp.take_along_axis(log_q, tokens[:, 2:, None], axis=-1), axis=(1, 2))
+    real = batch["mask"] > 0
+    return {
+        "positions": jnp.sum(batch["mask"]) * law.shape[1],
+        "kl": jnp.sum(jnp.where(real, kl, 0.0)),
+        "ce": jnp.sum(jnp.where(real, ce, 0.0)),
+    }
+
+
+def metrics(sums) -> dict[str, float]:
+    """`excess_nats`: mean KL(teacher || model) per token; `ce_nats`: cross-entropy of the tokens that were drawn."""
+    n = float(sums["positions"])
+    return {"excess_nats": float(sums["kl"]) / n, "ce_nats": float(sums["ce"]) / n}
