@@ -62,10 +62,13 @@ def reference_step_s(blocks: Sequence[tuple[int, float]], step: float) -> float:
     """Seconds per reference step at a step, interpolated linearly between block medians (P5).
 
     Args:
-      blocks: (step at which the block was timed, seconds per reference step), steps rising.
+      blocks: (step at which the block was timed, seconds per reference step), in order of steps; several at one step
+        count as their median.
     """
-    steps, seconds = zip(*blocks, strict=True)
-    return float(np.interp(step, steps, seconds))
+    at: dict[int, list[float]] = {}
+    for block_step, seconds in blocks:
+        at.setdefault(block_step, []).append(seconds)
+    return float(np.interp(step, list(at), [np.median(s) for s in at.values()]))
 
 
 def charged_reference_steps(

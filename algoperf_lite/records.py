@@ -27,11 +27,11 @@ Outcomes = Literal[
 FAILED = ("error", "out_of_memory")
 
 
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A frozen record; a field that the version at hand does not know is an error, never dropped."""
 
 
-class WorkloadInfo(Struct):
+class WorkloadInfo(Struct, kw_only=True):
     """What scoring must know of a workload, without importing it."""
 
     source: str  # name or path that the registry loads
@@ -51,7 +51,7 @@ class WorkloadInfo(Struct):
     reference_source: str  # "target record", or why another setting stands in
 
 
-class Entrant(Struct):
+class Entrant(Struct, kw_only=True):
     """A named submission on a board."""
 
     name: str
@@ -63,7 +63,7 @@ class Entrant(Struct):
     added: str | None = None  # UTC date, for entrants that came after the first trial (P18)
 
 
-class Cost(Struct):
+class Cost(Struct, kw_only=True):
     """P2 and P4, for one (entrant, workload, static hyperparameters)."""
 
     factor: float
@@ -74,7 +74,7 @@ class Cost(Struct):
     reference_step_s: float
 
 
-class Extension(Struct):
+class Extension(Struct, kw_only=True):
     """Entrants or studies that were added to a board after its start."""
 
     date: str
@@ -83,7 +83,7 @@ class Extension(Struct):
     sha256_before: str
 
 
-class Benchmark(Struct):
+class Benchmark(Struct, kw_only=True):
     """`benchmark.json`: the resolved benchmark."""
 
     format: int = FORMAT
@@ -111,7 +111,7 @@ class Benchmark(Struct):
         return self.seed < 1000
 
 
-class TrialSpec(Struct):
+class TrialSpec(Struct, kw_only=True):
     """`trial.json` without its manifest: the identity of a trial. Its hash is the trial's id."""
 
     benchmark: str
@@ -136,7 +136,7 @@ class TrialSpec(Struct):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
-class Event(Struct):
+class Event(Struct, kw_only=True):
     """One line of `events.jsonl`: one evaluation.
 
     `submission_time_s` and `reference_steps` include this evaluation's own charge and the build charge, never those of
@@ -157,7 +157,7 @@ class Event(Struct):
     test: dict[str, float | None] | None = None
 
 
-class Outcome(Struct):
+class Outcome(Struct, kw_only=True):
     """`outcome.json`. `time_s`, `reference_steps`, `step` are those of the first hit, null without one."""
 
     outcome: Outcomes
@@ -296,7 +296,7 @@ class RunDirectory:
         return None
 
 
-class Attempt(Struct):
+class Attempt(Struct, kw_only=True):
     """One line of `attempts.jsonl`: a start of the trial, from scratch or from a checkpoint."""
 
     started: str

@@ -72,7 +72,7 @@ def read(path: str | pathlib.Path) -> Results:
             strays += 1
             continue
         run = Run(spec, directory.manifest(id), tuple(directory.events(id)), directory.outcome(id))
-        # The same trial under two package versions: the finished one counts, of two finished ones the present version's.
+        # The same trial under two package versions: a finished one counts, of two the present version's.
         before = runs.get(_key(spec))
         if before is None or (run.outcome is not None, id == wanted.id) > (before.outcome is not None, False):
             runs[_key(spec)] = run
@@ -311,7 +311,7 @@ def _flags(results: Results, out: dict[str, Any]) -> list[dict[str, str]]:
     benchmark, board = results.benchmark, results.board
     found: list[tuple[str, str]] = []
     if benchmark.smoke:
-        found.append(("smoke", "A smoke run: it shows that everything runs. No cost was measured and nothing is ranked."))
+        found.append(("smoke", "A smoke run: everything ran. No cost was measured and nothing is ranked."))
     if board.missing:
         cells = collections.Counter((key[0], key[1]) for key in board.missing)
         where = "; ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(cells.items()))
@@ -347,7 +347,7 @@ def _flags(results: Results, out: dict[str, Any]) -> list[dict[str, str]]:
         )
     noisy = sum(trial.noisy for trial in board.trials)
     if noisy:
-        found.append(("noisy", f"{noisy} of {len(board.trials)} trials saw the machine's speed drift by more than 15 %."))
+        found.append(("noisy", f"{noisy} of {len(board.trials)} trials saw the machine's speed drift by over 15 %."))
     if len(results.hosts) > 1:
         found.append(
             ("hosts", f"Trials ran on {len(results.hosts)} kinds of machine: compare reference steps, never seconds.")
@@ -391,10 +391,10 @@ def _flags(results: Results, out: dict[str, Any]) -> list[dict[str, str]]:
         found.append(("failed", f"{name}: {n} trials ended with '{outcome.replace('_', ' ')}' and count as misses."))
     compiled = sum(run.outcome.compilations_while_charged > 0 for run in results.runs.values() if run.outcome)
     if compiled:
-        found.append(("compiled", f"{compiled} trials compiled something while the clock ran: their times are too long."))
+        found.append(("compiled", f"{compiled} trials compiled something on the clock: their times are too long."))
     for row in out["aa"]:
         if not row["passed"]:
-            found.append(("A/A failed", f"{row['a']} and {row['b']} are the same file and did not behave alike: see A/A."))
+            found.append(("A/A failed", f"{row['a']} and {row['b']} are one file and did not behave alike: see A/A."))
     if out["status"] == "scored" and not out["aa"]:
         found.append(("no A/A", "No entrant runs twice, so the harness's own error is not shown on this board."))
     untuned = [entrant.name for entrant in benchmark.entrants if entrant.untuned]

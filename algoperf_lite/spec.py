@@ -162,6 +162,7 @@ class Workload:
       batch_stats_batches: K of P9; 0 for models without running statistics.
       reference: hyperparameters of `nadamw` at its best setting of P12's block V: the unit of charged time.
       seed_sd: standard deviation over seeds of the final metric in block V; `run_past` and the moved targets use it.
+      metric_resolution: step between attainable values of a discrete metric, 0 for a continuous one.
       provisional: the target was set with less than the whole procedure.
       data: names of the data sets it reads (empty: embedded or generated).
       roles: pytree of `Role` of the parameters' structure.
@@ -193,6 +194,7 @@ class Workload:
     batch_stats_batches: int = 0
     reference: Mapping[str, float] = dataclasses.field(default_factory=dict)
     seed_sd: float = 0.0
+    metric_resolution: float = 0.0
     provisional: bool = False
 
     def __post_init__(self):

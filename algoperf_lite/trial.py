@@ -99,9 +99,9 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
     reference = _Reference(job, clock)
     state = _resume(job, folder, repeated) or _start(job, clock, hyper, key, folder, repeated)
     saved_at, compilations = time.perf_counter(), clock.compilations
-    verdict = None
+    block_due, verdict = True, None  # the first block is timed at every start, the machine may be another
     while verdict is None:
-        if not state.blocks or (state.step // workload.interval) % REFERENCE_EVERY == 0:
+        if block_due:
             reference.block(state)
         say("train")
         first, number = state.step, programs.step_number(state.step)
@@ -117,6 +117,7 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
             event = _with_test(job, state, event, params, model_state)
         folder.append(event)
         say("train", event)
+        block_due = (state.step // workload.interval) % REFERENCE_EVERY == 0
         if verdict is None:
             interrupted = stop()
             if interrupted or time.perf_counter() - saved_at >= job.checkpoint_every_s:

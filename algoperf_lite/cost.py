@@ -1,0 +1,100 @@
+"""Cost factors and build charges (PROTOCOL P2, P4): measured once per board, side by side with the reference."""
+
+import json
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from algoperf_lite import errors, records, search
+from algoperf_lite.clock import Clock
+from algoperf_lite.engine import Carry, Hyper, Programs
+
+BLOCKS = 20  # interleaved ABBA blocks; 5 where PERIOD is over 25
+MIN_STEPS = 8  # per block
+MAX_COMPILE_RATIO = 10.0  # P2; compilation under COMPILE_FLOOR_S is always fine, a cached one says nothing
+COMPILE_FLOOR_S = 60.0
+
+
+def cost(
+    programs: Programs,
+    reference: Programs,
+    hparams: dict[str, Any],
+    reference_hparams: dict[str, Any],
+    budget_factor: float,
+    clock: Clock,
+    *,
+    smoke: bool = False,
+) -> records.Cost:
+    """Cost factor, build charge and step cap of one (entrant, workload, static hyperparameters).
+
+    Smoke runs measure nothing: factor 1 and a cap of two evaluations (they are never ranked).
+
+    Raises:
+      UserError: compilation took over ten times the reference's.
+    """
+    workload = programs.bench.workload
+    if programs.compile_s > max(MAX_COMPILE_RATIO * reference.compile_s, COMPILE_FLOOR_S):
+        raise errors.UserError(
+            f"submission {programs.submission.name} on {workload.name}: compilation took {programs.compile_s:.0f} s, "
+            f"the reference's {reference.compile_s:.0f} s; at most {MAX_COMPILE_RATIO:.0f} times as much is accepted (P2)"
+        )
+    factor, blocks, reference_s = 1.0, 0, math.nan
+    is_reference = programs.submission.sha256 == reference.submission.sha256
+    if not smoke:
+        runner = _Runner(reference, reference.hyper(reference_hparams), clock)
+        if is_reference:
+            reference_s = float(np.median([runner.block(1) for _ in range(3)])) / workload.interval
+        else:
+            period = programs.submission.PERIOD
+            blocks = 5 if period > 25 else BLOCKS
+            factor, reference_s = _factor(_Runner(programs, programs.hyper(hparams), clock), runner, period, blocks)
+    cap = search.step_cap(workload.step_budget, workload.interval, budget_factor, factor)
+    return records.Cost(
+        factor=factor,
+        build_s=0.0 if is_reference or smoke else max(programs.build_s - reference.build_s, 0.0),
+        step_cap=min(cap, 2 * workload.interval) if smoke else cap,
+        compile_s=programs.compile_s,
+        blocks=blocks,
+        reference_step_s=0.0 if smoke else reference_s,
+    )
+
+
+class _Runner:
+    """Repeats a submission's first chunk on a carry of its own."""
+
+    def __init__(self, programs: Programs, hyper: Hyper, clock: Clock):
+        self.programs, self.hyper, self.clock = programs, hyper, clock
+        self.key, self.number = programs.key(0), programs.step_number(0)
+        params, model_state = programs.start(self.key)
+        self.carry = Carry(params, model_state, jax.block_until_ready(programs.opt_init(params, hyper)))
+
+    def block(self, chunks: int) -> float:
+        """Seconds of some chunks in a row."""
+        total = 0.0
+        for _ in range(chunks):
+            (self.carry, _), seconds = self.clock.charge(
+                self.programs.chunk, self.carry, self.hyper, self.programs.bench.data, self.key, self.number
+            )
+            total += seconds
+        return total
+
+
+def _factor(entrant: _Runner, reference: _Runner, period: int, blocks: int) -> tuple[float, float]:
+    """(median over ABBA blocks of the time ratio, median seconds of a reference step)."""
+    interval = entrant.programs.bench.workload.interval
+    chunks = math.ceil(max(MIN_STEPS, period) / interval)
+    for runner in (entrant, reference):
+        runner.block(1)
+    ratios, seconds = [], []
+    for _ in range(blocks):
+        a1, b1, b2, a2 = entrant.block(chunks), reference.block(chunks), reference.block(chunks), entrant.block(chunks)
+        ratios.append((a1 + a2) / (b1 + b2))
+        seconds.append((b1 + b2) / (2 * chunks * interval))
+    return float(np.median(ratios)), float(np.median(seconds))
+
+
+def key(static: dict[str, Any]) -> str:
+    """Static hyperparameters as the key of a cost in `benchmark.json`."""
+    return json.dumps(static, sort_keys=True)

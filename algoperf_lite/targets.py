@@ -1,0 +1,290 @@
+"""The target procedure of PROTOCOL P12: three blocks of seeds, resumable, every run and every try on record.
+
+T tunes (quasi-random points for each optimizer, one seed), V measures the best settings on ten seeds and fixes the
+target, C confirms it on ten other seeds. Where C does not confirm, the target is chosen again from the winning setting
+on new seeds of V and C. Metrics do not depend on the clock, so none runs here.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from algoperf_lite import __version__, errors, records, registry, search, spec
+
+OPTIMIZERS = ("adamw", "nadamw", "nesterov")
+HORIZON = 0.75  # of the step budget: T and V stop there, C runs to the budget
+INNER = 0.8  # T searches the inner 80 % of every range of SPACE, so that P13 holds by construction
+SETTINGS_TO_V = 3
+REACH_IN_V, HITS_IN_C = 0.8, 0.9
+MEDIAN_HIT = (0.4, 0.9)
+DEFAULTS_NOT_BEFORE = 0.2
+MAX_TRIES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Size of the procedure; anything less than the standard one makes the target provisional."""
+
+    points: int = 24
+    seeds: int = 10
+    optimizers: tuple[str, ...] = OPTIMIZERS
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the procedure that P12 asks for."""
+        return self == Plan()
+
+
+Say = Callable[[str], None]
+
+
+class Procedure:
+    """Runs the procedure for one workload; finished runs lie in `out/runs.jsonl` and are not repeated."""
+
+    def __init__(self, workload: spec.Workload, out: pathlib.Path, plan: Plan, say: Say = print):
+        self.workload, self.out, self.plan, self.say = workload, out, plan, say
+        self.log = out / "runs.jsonl"
+        out.mkdir(parents=True, exist_ok=True)
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.done = {_key(r): r for r in _parse(lines)}
+        self.submissions = {name: registry.load_submission(name) for name in plan.optimizers}
+        self._bench, self._programs = None, {}
+
+    def run(self) -> dict[str, Any]:
+        """The record: block T, block V, all tries, the target and the reference. Also written to `out/record.json`."""
+        tuned = self._tune()
+        measured = self._measure([t for name in self.plan.optimizers for t in self._best(tuned, name)])
+        winner = self._order(measured)[0]
+        tries = []
+        for attempt in range(MAX_TRIES):
+            values = winner["reached"] if attempt == 0 else self._block("V", attempt, winner, HORIZON)["reached"]
+            tries.append(self._confirm(attempt, winner, self._target(values)))
+            if tries[-1]["confirmed"]:
+                break
+        reference = self._order([m for m in measured if m["optimizer"] == "nadamw"])[0]
+        record = self._record(tuned, measured, winner, tries, reference)
+        path = self.out / "record.json"
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        return record
+
+    # -- blocks
+
+    def _tune(self) -> list[dict[str, Any]]:
+        found = []
+        for name in self.plan.optimizers:
+            space = {n: _inner(d) for n, d in self.submissions[name].SPACE.items()}
+            seed = search.hash_int("target points", self.workload.name, self.workload.version, name)
+            for index, point in enumerate(search.quasi_random(space, self.plan.points, seed)):
+                hparams = self.submissions[name].resolve({**point, "horizon_fraction": HORIZON})
+                row = self._one("T", 0, name, f"point {index}", hparams, 0, HORIZON)
+                found.append({"optimizer": name, "point": index, "hparams": hparams, **row})
+        return found
+
+    def _best(self, tuned: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+        rows = [t for t in tuned if t["optimizer"] == name]
+        return sorted(rows, key=lambda t: self._rank(t["final"]))[:SETTINGS_TO_V]
+
+    def _measure(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**_identity(s), **self._block("V", 0, s, HORIZON)} for s in settings]
+
+    def _block(self, block: str, attempt: int, setting: dict[str, Any], until: float) -> dict[str, Any]:
+        rows = [
+            self._one(block, attempt, setting["optimizer"], f"point {setting['point']}", setting["hparams"], seed, until)
+            for seed in range(self.plan.seeds)
+        ]
+        return {
+            "finals": [r["final"] for r in rows],
+            "reached": [r["reached"] for r in rows],
+            "curves": [r["curve"] for r in rows],
+        }
+
+    def _confirm(self, attempt: int, winner: dict[str, Any], target: float) -> dict[str, Any]:
+        block = self._block("C", attempt, winner, 1.0)
+        hits = [self._hit(curve, target) for curve in block["curves"]]
+        defaults = {name: self._defaults(name, target) for name in self.plan.optimizers}
+        times = [np.inf if h is None else h for h in hits]
+        median = float(np.median(times))
+        checks = {
+            "hits": sum(h is not None for h in hits) >= HITS_IN_C * len(hits),
+            "median_hit": MEDIAN_HIT[0] <= median <= MEDIAN_HIT[1],
+            "defaults": all(h is None or h >= DEFAULTS_NOT_BEFORE for rows in defaults.values() for h in rows),
+        }
+        self.say(f"try {attempt}: target {target:.6g}, hits {hits}, checks {checks}")
+        return {
+            "target": target,
+            "hit_share_of_budget": hits,
+            "median_hit": median if np.isfinite(median) else None,
+            "defaults_hit_share_of_budget": defaults,
+            "checks": checks,
+            "confirmed": all(checks.values()),
+        }
+
+    def _defaults(self, name: str, target: float) -> list[float | None]:
+        hparams = self.submissions[name].resolve({})
+        rows = [self._one("D", 0, name, "defaults", hparams, seed, 1.0) for seed in range(min(3, self.plan.seeds))]
+        return [self._hit(r["curve"], target) for r in rows]
+
+    # -- values
+
+    def _rank(self, value: float | None) -> float:
+        if value is None or not np.isfinite(value):
+            return np.inf
+        return -value if self.workload.direction == "max" else value
+
+    def _order(self, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """By the median of the final values, best first."""
+        return sorted(measured, key=lambda m: float(np.median([self._rank(v) for v in m["finals"]])))
+
+    def _target(self, values: Sequence[float | None]) -> float:
+        """The value that 8 of 10 reach; of a discrete metric, half-way to the next value below (P12)."""
+        ordered = sorted(values, key=self._rank)
+        value = ordered[int(np.ceil(REACH_IN_V * len(ordered))) - 1]
+        if value is None:
+            raise errors.UserError(f"workload {self.workload.name}: under 8 of 10 seeds reach any value; make it easier")
+        if self.workload.metric_resolution:
+            sign = -1 if self.workload.direction == "max" else 1
+            return float(value + sign * self.workload.metric_resolution / 2)
+        return float(value)
+
+    def _hit(self, curve: Sequence[float | None], target: float) -> float | None:
+        """Share of the step budget at the first hit."""
+        for index, value in enumerate(curve, 1):
+            if value is not None and self.workload.reaches(value, target):
+                return index / self.workload.evaluations
+        return None
+
+    # -- runs
+
+    def _one(
+        self, block: str, attempt: int, name: str, setting: str, hparams: dict[str, Any], seed: int, until: float
+    ) -> dict[str, Any]:
+        identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
+        if _key(identity) not in self.done:
+            number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
+            curve, test = self._train(name, hparams, number, until)
+            values = [v for v in curve if v is not None]
+            best = min(values, key=self._rank) if values else None
+            row = {**identity, "hparams": hparams, "final": curve[-1], "reached": best, "test": test, "curve": curve}
+            with open(self.log, "a") as handle:
+                handle.write(json.dumps(row) + "\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+            self.done[_key(identity)] = row
+            self.say(f"{block}{attempt} {name} {setting} seed {seed}: final {curve[-1]}, reached {best}")
+        row = self.done[_key(identity)]
+        return {k: row[k] for k in ("final", "reached", "test", "curve")}
+
+    def _train(
+        self, name: str, hparams: dict[str, Any], seed: int, until: float
+    ) -> tuple[list[float | None], float | None]:
+        """Validation metric after every interval (None where not finite) and the test metric at the end."""
+        from algoperf_lite import engine, mesh
+
+        if self._bench is None:
+            self._bench = engine.compile_bench(self.workload, mesh.make({"data": 1, "fsdp": 1}))
+        if name not in self._programs:
+            self._programs[name] = engine.compile_programs(self._bench, self.submissions[name], hparams)
+        programs, workload = self._programs[name], self.workload
+        hyper, key = programs.hyper(hparams), programs.key(seed)
+        params, model_state = programs.start(key)
+        carry = engine.Carry(params, model_state, programs.opt_init(params, hyper))
+        curve: list[float | None] = []
+        count = round(until * workload.evaluations)
+        for index in range(count):
+            number = programs.step_number(index * workload.interval)
+            carry, losses = programs.chunk(carry, hyper, self._bench.data, key, number)
+            if not np.isfinite(np.asarray(losses)[-1]):
+                return [*curve, *[None] * (count - len(curve))], None
+            params, state = engine.evaluation_state(programs, carry, key, number)
+            curve.append(_finite(self._bench.metrics(params, state, "validation")[workload.metric]))
+        return curve, _finite(self._bench.metrics(params, state, "test")[workload.metric])
+
+    # -- record
+
+    def _record(self, tuned, measured, winner, tries, reference) -> dict[str, Any]:
+        last = tries[-1]
+        tests = [self.done[k]["test"] for k in self.done if k[0] == "C" and k[1] == len(tries) - 1]
+        sd = float(np.std([v for v in winner["finals"] if v is not None], ddof=1)) if self.plan.seeds > 1 else 0.0
+        direction = 1 if self.workload.direction == "max" else -1
+        versions = _versions()
+        return {
+            "workload": self.workload.name,
+            "version": self.workload.version,
+            "procedure": "PROTOCOL P12",
+            "provisional": not (self.plan.whole and last["confirmed"]),
+            "confirmed": last["confirmed"],
+            "plan": dataclasses.asdict(self.plan),
+            "package_version": __version__,
+            **versions,
+            "validation_target": last["target"],
+            "test_target": self._test_target(tests),
+            "seed_sd": sd,
+            "set_by": _identity(winner),
+            "reference": reference["hparams"],
+            "reference_hit_share_of_budget": [self._hit(c, last["target"]) for c in reference["curves"]],
+            "rank_with_target_moved": {
+                str(shift): self._ranking(measured, last["target"] + shift * direction * sd) for shift in (-1, 0, 1)
+            },
+            "tries": tries,
+            "V": [{k: m[k] for k in ("optimizer", "point", "hparams", "finals", "reached")} for m in measured],
+            "T": [{k: t[k] for k in ("optimizer", "point", "hparams", "final", "reached")} for t in tuned],
+        }
+
+    def _test_target(self, tests: list[float | None]) -> float:
+        """The test value that 8 of 10 runs of C have at their end."""
+        return self._target(tests)
+
+    def _ranking(self, measured: list[dict[str, Any]], target: float) -> list[str]:
+        """Optimizers by the median hit of their best setting in V; misses are last."""
+        best: dict[str, float] = {}
+        for m in measured:
+            hits = [self._hit(c, target) for c in m["curves"]]
+            median = float(np.median([np.inf if h is None else h for h in hits]))
+            best[m["optimizer"]] = min(median, best.get(m["optimizer"], np.inf))
+        return [
+            f"{name} {median:.2f}" if np.isfinite(median) else f"{name} missed"
+            for name, median in sorted(best.items(), key=lambda item: item[1])
+        ]
+
+
+def _inner(dimension: Any) -> Any:
+    """The inner 80 % of a range; choices stay."""
+    if not isinstance(dimension, spec.Range):
+        return dimension
+    edge = (1 - INNER) / 2
+    return dataclasses.replace(dimension, lo=dimension.at(edge), hi=dimension.at(1 - edge))
+
+
+def _identity(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: row[k] for k in ("optimizer", "point", "hparams")}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return (row["block"], row["try"], row["optimizer"], row["setting"], row["seed"])
+
+
+def _parse(lines: list[str]) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):  # a torn last line is done again
+                raise errors.UserError(f"runs.jsonl:{number} is damaged; delete that line and run again") from None
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    import jax
+    import optax
+
+    return {"jax": jax.__version__, "optax": optax.__version__, "device": jax.devices()[0].device_kind, "date": records.utc()}
