@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 import scoring
-from algoperf_lite import errors, records, search
+from algoperf_lite import records, search
 
 SCORE_VERSION = 1
 COARSE = 0.05  # resolution (interval / time to target) above which a cell is flagged (P10)
@@ -56,11 +56,6 @@ def read(path: str | pathlib.Path) -> Results:
     Trials are matched by content but for the package version: a board stays readable after an upgrade.
     """
     path = pathlib.Path(path)
-    if not (path / "benchmark.json").is_file():
-        raise errors.UserError(
-            f"{path} is no run directory: it has no benchmark.json\n"
-            f"  `algoperf-lite run BENCHMARK --out {path}` makes one"
-        )
     directory = records.RunDirectory(path)
     benchmark = directory.benchmark()
     expected = {_key(spec): spec for spec in search.trials(benchmark)}
@@ -162,7 +157,7 @@ def summarise(results: Results, reference: Mapping[str, float] | None = None) ->
         "development": benchmark.development,
         "extended": bool(benchmark.extensions),
         "paired": benchmark.paired,
-        "headline": "pairs" if len(board.entrants) < PAIR_HEADLINE_BELOW else "scores",
+        "headline": "pairs" if len({e.sha256 for e in benchmark.entrants}) < PAIR_HEADLINE_BELOW else "scores",
         "hosts": results.hosts,
         "missing": ["/".join(map(str, key)) for key in board.missing],
         "scores": [],
@@ -260,14 +255,18 @@ def _cells(board: scoring.Board) -> dict[str, Any]:
 
 
 def _pairs(results: Results) -> list[dict[str, Any]]:
+    """Verdicts on every pair of different files; a twin is a control, not a claim, and would only cost power."""
     board, benchmark = results.board, results.benchmark
     names = tuple(workload.name for workload in board.workloads)
-    times = scoring.study_times(board, board.unit)
+    twins = {twin for _, twin in _twins(benchmark)}
+    field = [i for i, name in enumerate(board.entrants) if name not in twins]
+    entrants = tuple(board.entrants[i] for i in field)
+    times = scoring.study_times(board, board.unit)[field]
     drivers = collections.defaultdict(set)
     for key, run in results.runs.items():
         drivers[key[0]].add(run.spec.driver)
     rows = []
-    for found in scoring.verdicts(board.entrants, names, times, board.limits, benchmark.paired):
+    for found in scoring.verdicts(entrants, names, times, board.limits, benchmark.paired):
         row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
         row["interval"] = None if row["interval"][0] is None else row["interval"]
         if drivers[found.a] != drivers[found.b]:
@@ -283,19 +282,20 @@ def _resolves(pairs: list[dict[str, Any]]) -> float | None:
 
 
 def _controls(results: Results) -> list[dict[str, Any]]:
-    """A/A controls: every two entrants of the same file, hence of the same points."""
-    first: dict[str, str] = {}
     rows = []
-    for entrant in results.benchmark.entrants:
-        twin = first.setdefault(entrant.sha256, entrant.name)
-        if twin != entrant.name:
-            found = scoring.control(
-                results.board, twin, entrant.name, _history(results, twin), _history(results, entrant.name)
-            )
-            row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
-            row["interval"] = None if row["interval"][0] is None else row["interval"]
-            rows.append(row)
+    for first, twin in _twins(results.benchmark):
+        found = scoring.control(results.board, first, twin, _history(results, first), _history(results, twin))
+        row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
+        row["interval"] = None if row["interval"][0] is None else row["interval"]
+        rows.append(row)
     return rows
+
+
+def _twins(benchmark: records.Benchmark) -> list[tuple[str, str]]:
+    """(first, twin): entrants of one file, hence of the same points. The A/A controls."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(entrant.sha256, entrant.name), entrant.name) for entrant in benchmark.entrants]
+    return [(one, other) for one, other in pairs if one != other]
 
 
 def _history(results: Results, entrant: str) -> dict[tuple[str, int, int], list[tuple[int, Any]]]:
@@ -375,7 +375,7 @@ def _flags(results: Results, out: dict[str, Any]) -> list[dict[str, str]]:
     coarse = collections.defaultdict(list)
     for name, workload, cell in cells:
         if cell["coarse"]:
-            coarse[workload].append(f"{name} {cell['resolution']:.0%}")
+            coarse[workload].append(f"{name} {cell['resolution']:.1%}")
     for workload, who in coarse.items():
         found.append(
             (

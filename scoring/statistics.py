@@ -57,7 +57,7 @@ def cell_intervals(times: np.ndarray) -> np.ndarray:
     """[submissions, workloads, studies] -> [submissions, workloads, 2]: 95 % intervals of a typical time (P16).
 
     On log time, with s2 = (SS_cell + 4 s2_board) / (n - 1 + 4) and t on n + 3 degrees of freedom, s2_board being the
-    variance pooled over the board's cells. NaN where a study missed (k of n is all there is to say), and with one study.
+    variance pooled over the board's cells. NaN where a study missed (k of n is all there is to say) or is alone.
     """
     from scipy import special
 

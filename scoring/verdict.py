@@ -8,8 +8,9 @@ Choices that P17 leaves open, and why:
   20 studies are judged by the first 20.
 - A miss on a workload that both hit in most studies enters at the clock's second stop, which no hit exceeds: it counts
   as the slowest hit there can be, and neither vanishes nor becomes infinite.
-- Holm runs over every test made on the board: one of times per pair, and one of hit counts where workloads left d. The
-  interval of a pair is the one at its own Holm level, so it excludes 0 exactly when the test rejects.
+- Holm runs over every test made on the board: one of times per pair, and one of hit counts where workloads left d and
+  the counts could reject at all (Tarone 1990: a test that cannot reject costs the others nothing). The interval of a
+  pair is the one at its own Holm level, so it excludes 0 exactly when the test rejects.
 - The two disagree when the hit counts point the other way at all, significant or not: at 3 studies a test of counts can
   hardly reject, and 'better' must not rest on the workloads that are left over.
 """
@@ -59,6 +60,7 @@ class _Pair:
     p: float
     hits: tuple[int, int]
     hits_p: float
+    hits_least: float  # smallest p that these totals allow
 
 
 def last_look(studies: int) -> int:
@@ -83,8 +85,8 @@ def verdicts(
     look = last_look(times.shape[-1])
     seen = times[..., : look or times.shape[-1]]
     pairs = [_evidence(a, b, seen, limits, paired) for a, b in itertools.combinations(range(len(entrants)), 2)]
-    tests = [p for pair in pairs for p in (pair.p, pair.hits_p)]
-    levels, rejected = holm(np.array(tests, dtype=float))
+    tests = np.array([p for pair in pairs for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
+    levels, rejected = holm(tests)
     return [
         _verdict(
             entrants,
@@ -94,7 +96,7 @@ def verdicts(
             times.shape[-1],
             paired,
             levels[2 * i],
-            max(1, len(tests) - int(np.isnan(tests).sum())),
+            max(1, int((~np.isnan(tests)).sum())),
             (bool(rejected[2 * i]), bool(rejected[2 * i + 1])),
         )
         for i, pair in enumerate(pairs)
@@ -124,13 +126,13 @@ def _evidence(a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: boo
     misses = n - hit.sum(axis=-1)  # [entrants, workloads]
     kept = (2 * misses[[a, b]] <= n).all(axis=0)  # neither misses in most studies
     hits = (int(hit[a][~kept].sum()), int(hit[b][~kept].sum()))
-    hits_p = exact_hits(hit[a][~kept].sum(axis=-1), hit[b][~kept].sum(axis=-1), n)
+    hits_p, least = exact_hits(hit[a][~kept].sum(axis=-1), hit[b][~kept].sum(axis=-1), n)
     if not kept.any():
-        return _Pair(a, b, kept, math.nan, math.nan, math.nan, math.nan, hits, hits_p)
+        return _Pair(a, b, kept, math.nan, math.nan, math.nan, math.nan, hits, hits_p, least)
     worst = np.maximum(limits[:, None], np.where(hit, times, 0).max(axis=(0, 2))[:, None])
     logs = np.log(np.where(hit, times, worst))[:, kept].mean(axis=1)  # [entrants, studies]
     d, error, df = _difference(logs[a], logs[b], paired)
-    return _Pair(a, b, kept, d, error, df, _p_value(d, error, df), hits, hits_p)
+    return _Pair(a, b, kept, d, error, df, _p_value(d, error, df), hits, hits_p, least)
 
 
 def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float, float]:
@@ -157,11 +159,14 @@ def _p_value(d: float, error: float, df: float) -> float:
     return float(2 * special.stdtr(df, -abs(d) / error))
 
 
-def exact_hits(a: np.ndarray, b: np.ndarray, n: int) -> float:
+def exact_hits(a: np.ndarray, b: np.ndarray, n: int) -> tuple[float, float]:
     """Exact two-sided test that A and B hit equally often, over workloads [w] with `n` studies each.
 
     Conditional on each workload's total the hits of A are hypergeometric; the total of A over workloads is their
-    convolution (the exact stratified test of a common odds ratio of 1). NaN where no outcome but one was possible.
+    convolution (the exact stratified test of a common odds ratio of 1).
+
+    Returns:
+      p, and the smallest p that any outcome with these totals has; NaN where only one outcome was possible.
     """
     pmf, observed = np.ones(1), 0
     for hits_a, hits_b in zip(a.tolist(), b.tolist(), strict=True):
@@ -171,8 +176,12 @@ def exact_hits(a: np.ndarray, b: np.ndarray, n: int) -> float:
         pmf = np.convolve(pmf, stratum)
         observed += hits_a - low
     if len(pmf) == 1:
-        return math.nan
-    return float(min(1.0, pmf[pmf <= pmf[observed] * (1 + 1e-9)].sum()))
+        return math.nan, math.nan
+
+    def two_sided(outcome: int) -> float:
+        return float(min(1.0, pmf[pmf <= pmf[outcome] * (1 + 1e-9)].sum()))
+
+    return two_sided(observed), min(two_sided(0), two_sided(len(pmf) - 1))
 
 
 def _verdict(
@@ -192,7 +201,7 @@ def _verdict(
     if not math.isnan(pair.error):
         half = float(special.stdtrit(pair.df, 1 - level / 2)) * pair.error
         low, high = pair.d - half, pair.d + half
-    inside = -MARGIN < low and high < MARGIN
+    inside = low > -MARGIN and high < MARGIN
     word, additions = _word(pair, look, inside, rejected)
     if look and studies != look:
         additions += (f"judged by the first {look} of {studies} studies, the last look reached",)
@@ -241,8 +250,8 @@ def further_studies(
 ) -> tuple[int | None, int | None]:
     """(least, most) further studies after which a difference of `size` in log time is found with 80 % power.
 
-    The spread comes from `n` studies and is itself uncertain: the range is its 80 % chi-square interval. A verdict falls
-    at looks only, so the answers are steps to looks; None where even the last look is too early.
+    The spread comes from `n` studies and is itself uncertain: the range is its 80 % chi-square interval. A verdict
+    falls at looks only, so the answers are steps to looks; None where even the last look is too early.
     """
     from scipy import special
 

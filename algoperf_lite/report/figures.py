@@ -3,6 +3,7 @@
 Coordinates are SVG units, about one CSS pixel each on a phone. All text goes through `escape`.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -63,9 +64,8 @@ class _Axes:
         self.text((self.left + self.right) / 2, self.height - 4, x_label, css="label")
 
     def svg(self, title: str) -> Markup:
-        return Markup(
-            f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(title)}">{"".join(self.parts)}</svg>'
-        )
+        box = f'viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(title)}"'
+        return Markup(f"<svg {box}>{''.join(self.parts)}</svg>")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -83,7 +83,7 @@ def profile(names: Sequence[str], taus: np.ndarray, rho: np.ndarray) -> Markup:
     axes.frame("within this factor of the fastest", [1, 2, 3, 4], [0, 0.25, 0.5, 0.75, 1])
     for i, row in enumerate(rho):
         xs = [x for tau in taus[1:] for x in (tau, tau)]
-        ys = [y for before, after in zip(row, row[1:], strict=False) for y in (before, after)]
+        ys = [y for before, after in itertools.pairwise(row) for y in (before, after)]
         axes.line(([taus[0], *xs], [row[0], *ys]), f"bold c{i % COLOURS}")
     return axes.svg("Performance profile of " + ", ".join(names))
 

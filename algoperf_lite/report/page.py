@@ -21,8 +21,10 @@ from algoperf_lite.results import Results, Run
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 
 
-def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None, reference: dict[str, float] | None = None):
-    """Write the page (default RUN_DIR/report/index.html), `tables/` and `figures/` beside it; return the page's path."""
+def write(
+    run_dir: pathlib.Path | str, out: pathlib.Path | None = None, reference: dict[str, float] | None = None
+) -> pathlib.Path:
+    """Write the page (default RUN_DIR/report/index.html) with `tables/` and `figures/` beside it; return its path."""
     results = results_module.read(run_dir)
     summary = results_module.summarise(results, reference)
     out = pathlib.Path(out) if out else results.path / "report" / "index.html"
@@ -164,9 +166,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts += [(key, _flat(value)) for key, value in sorted(benchmark.manifest.items())]
     for extension in benchmark.extensions:
         what = ", ".join(extension.entrants) or f"{extension.studies} studies"
-        facts.append(
-            (f"extended {extension.date}", f"{what}; benchmark.json before: {extension.sha256_before[:16]}")
-        )
+        facts.append((f"extended {extension.date}", f"{what}; benchmark.json before: {extension.sha256_before[:16]}"))
     return facts
 
 

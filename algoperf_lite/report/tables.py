@@ -38,18 +38,25 @@ def tables(results: Results, summary: dict[str, Any]) -> list[Table]:
         "pairs",
         ("a", "b", "time_ratio", "low", "high", "alpha", "p", "studies", "verdict", "additions"),
         tuple(
-            (p["a"], p["b"], p["ratio"], *ends(p["interval"]), p["alpha"], p["p"], p["look"], p["verdict"])
-            + ("; ".join(p["additions"]),)
+            (
+                *(p["a"], p["b"], p["ratio"], *ends(p["interval"]), p["alpha"], p["p"]),
+                *(p["look"], p["verdict"], "; ".join(p["additions"])),
+            )
             for p in summary["pairs"]
         ),
     )
     cells = Table(
         "cells",
-        ("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies")
-        + ("resolution", "optimizer_steps", "seconds"),
+        (
+            *("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies"),
+            *("resolution", "optimizer_steps", "seconds"),
+        ),
         tuple(
-            (workload, name, cell["median"], *ends(cell["ci95"]), cell["hits"], cell["studies"], cell["resolution"])
-            + (summary["steps_to_target"][name][workload], summary["time_to_target_s"][name][workload])
+            (
+                *(workload, name, cell["median"], *ends(cell["ci95"]), cell["hits"], cell["studies"]),
+                *(cell["resolution"], summary["steps_to_target"][name][workload]),
+                summary["time_to_target_s"][name][workload],
+            )
             for workload in summary["workloads"]
             for name, row in summary["cells"].items()
             for cell in [row[workload]]
@@ -95,7 +102,15 @@ def latex(table: Table) -> str:
     head = " & ".join(_tex(column) for column in table.columns) + r" \\"
     body = [" & ".join(_tex(_cell(value)) for value in row) + r" \\" for row in table.rows]
     columns = "".join("l" if _is_text(table, i) else "r" for i in range(len(table.columns)))
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    lines = [
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -114,4 +129,4 @@ def _cell(value: Any) -> str:
 def _tex(value: str) -> str:
     for mark in "\\&%$#_{}":
         value = value.replace(mark, r"\textbackslash " if mark == "\\" else "\\" + mark)
-    return value.replace("–", "--")
+    return value.replace(text.MISS, "--")

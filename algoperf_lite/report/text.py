@@ -2,8 +2,8 @@
 
 from typing import Any
 
-MISS = "–"
-UNITS = {"reference_steps": "reference steps", "steps_x_cost": "optimizer steps × c"}
+MISS = "\N{EN DASH}"
+UNITS = {"reference_steps": "reference steps", "steps_x_cost": "optimizer steps x c"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -57,8 +57,8 @@ def resolving_power(summary: dict[str, Any]) -> str:
     if measured is None:
         return rule
     return (
-        f"The typical pair on this board ({summary['studies']} studies, {len(summary['workloads'])} workloads) is known "
-        f"to within a factor of {1 + measured:.2f} either way; smaller differences stay 'not separable'. {rule}"
+        f"The typical pair on this board ({summary['studies']} studies, {len(summary['workloads'])} workloads) is "
+        f"known to within a factor of {1 + measured:.2f} either way; smaller differences stay 'not separable'. {rule}"
     )
 
 
