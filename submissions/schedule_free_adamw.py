@@ -6,6 +6,7 @@ base optimizer, and the first update is zero), so the chain is built here with o
 """
 
 import optax
+import optax.contrib
 
 from algoperf_lite import schedules, spec
 

@@ -9,14 +9,15 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 CLASSES = 10
-SIZE = 12  # of the square canvas; 25 positions
+SIZE = 12  # of the square canvas
 
 
-def load(noise: float, placements: tuple[int, int, int], eval_train: int) -> dict[str, dict[str, np.ndarray]]:
+def load(noise: float, margin: int, placements: tuple[int, int, int], eval_train: int) -> dict[str, dict[str, np.ndarray]]:
     """Splits `train`, `eval_train`, `validation`, `test`: `image` [N, 12, 12, 1] float32 and `label` [N] int32.
 
     Args:
       noise: standard deviation of the pixel noise, in units of the digits' full range.
+      margin: pixels of the canvas' edge that no digit touches: 0 for 25 positions, 1 for the central 9.
       placements: canvases per image of train, validation and test.
       eval_train: how many training canvases the evaluation on training data sees.
     """
@@ -24,7 +25,7 @@ def load(noise: float, placements: tuple[int, int, int], eval_train: int) -> dic
     order = np.random.default_rng(0).permutation(len(digits.target))
     parts = np.split(order, [1000, 1400])
     splits = {
-        name: _place(digits.images[rows] / 16.0, digits.target[rows], times, noise, seed)
+        name: _place(digits.images[rows] / 16.0, digits.target[rows], times, noise, margin, seed)
         for name, rows, times, seed in zip(("train", "validation", "test"), parts, placements, (98, 99, 100), strict=True)
     }
     mean, sd = splits["train"]["image"].mean(), splits["train"]["image"].std()
@@ -36,12 +37,12 @@ def load(noise: float, placements: tuple[int, int, int], eval_train: int) -> dic
     return {**splits, "eval_train": {name: leaf[rows] for name, leaf in train.items()}}
 
 
-def _place(images, labels, times: int, noise: float, seed: int) -> dict[str, np.ndarray]:
+def _place(images, labels, times: int, noise: float, margin: int, seed: int) -> dict[str, np.ndarray]:
     """Each of images [N, 8, 8] on `times` canvases."""
     rng = np.random.default_rng(seed)
     images, labels = np.repeat(images, times, axis=0), np.repeat(labels, times)
     n, side = images.shape[:2]
-    top, left = rng.integers(0, SIZE - side + 1, (2, n, 1, 1))
+    top, left = rng.integers(margin, SIZE - side + 1 - margin, (2, n, 1, 1))
     canvas = np.zeros((n, SIZE, SIZE))
     pixel = np.arange(side)
     canvas[np.arange(n)[:, None, None], top + pixel[:, None], left + pixel] = images * rng.uniform(0.5, 1.0, (n, 1, 1))
