@@ -1,12 +1,23 @@
 """Layers that several models share: dropout, rotary embedding, attention, transformer block."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-Linear = functools.partial(nnx.Linear, use_bias=False)
+
+class Linear(nnx.Linear):
+    """x [..., in] @ kernel [in, out], without bias, as one product of two matrices.
+
+    XLA's CPU backend runs the batched forms [B, T, in] x [in, out], and above all their gradients, 1.5 to 2.4 times
+    slower than the same numbers as [B T, in] x [in, out] (jax 0.10, one core).
+    """
+
+    def __init__(self, width_in: int, width_out: int, *, kernel_init=nnx.initializers.lecun_normal(), rngs: nnx.Rngs):
+        super().__init__(width_in, width_out, use_bias=False, kernel_init=kernel_init, rngs=rngs)
+
+    def __call__(self, x):
+        flat = x.reshape(-1, x.shape[-1]) @ self.kernel[...]
+        return flat.reshape(*x.shape[:-1], flat.shape[-1])
 
 
 def dropout(x, rate, key):
