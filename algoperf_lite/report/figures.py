@@ -70,7 +70,7 @@ class _Axes:
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers in [low, high], about `count` of them, steps of 1, 2 or 5."""
-    raw = (high - low) / count
+    raw = 0.7 * (high - low) / count  # rounding up follows
     scale = 10 ** math.floor(math.log10(raw))
     step = scale * next((m for m in (1, 2, 5) if m * scale >= raw * 0.999), 10)
     first = math.ceil(low / step - 1e-9)
@@ -81,7 +81,7 @@ def profile(names: Sequence[str], taus: np.ndarray, rho: np.ndarray) -> Markup:
     """Performance profile: share of workloads [names, taus] solved within tau times the best time."""
     axes = _Axes((1, 4), (0, 1))
     axes.frame("within this factor of the fastest", [1, 2, 3, 4], [0, 0.25, 0.5, 0.75, 1])
-    for i, row in enumerate(rho):
+    for i, row in reversed(list(enumerate(rho))):  # the first entrant on top
         xs = [x for tau in taus[1:] for x in (tau, tau)]
         ys = [y for before, after in itertools.pairwise(row) for y in (before, after)]
         axes.line(([taus[0], *xs], [row[0], *ys]), f"bold c{i % COLOURS}")
@@ -100,9 +100,9 @@ def curves(
     end = max((x for line in lines for x in line[0]), default=1)
     axes = _Axes((0, end), (low - pad, high + pad))
     axes.frame("charged reference steps", ticks(0, end, 4), ticks(low - pad, high + pad, 4))
-    for colour, line in faint:
+    for colour, line in reversed(faint):  # the first entrant on top
         axes.line(line, f"faint c{colour % COLOURS}")
-    for colour, line in bold:
+    for colour, line in reversed(bold):
         axes.line(line, f"bold c{colour % COLOURS}")
     axes.rule(axes.left, axes.py(target), axes.right, axes.py(target), "target")
     return axes.svg(title)
