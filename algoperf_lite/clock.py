@@ -43,6 +43,14 @@ class Clock:
                 gc.enable()
         return result, self._slowest(seconds)
 
+    def agree(self, value: bool) -> bool:
+        """Process 0's decision on all processes; what hangs on a clock must not be decided by each for itself."""
+        if self._processes == 1:
+            return value
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+
     def _edge(self, args: Any) -> None:
         jax.block_until_ready(args)
         if self._processes > 1:

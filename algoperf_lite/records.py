@@ -48,6 +48,7 @@ class WorkloadInfo(Struct, kw_only=True):
     provisional: bool
     seed_sd: float  # of the final metric over seeds (P12); 0 where unknown
     reference: dict[str, float]  # hyperparameters of `nadamw` in the target record
+    reference_steps: float  # its frozen median time to the target (P15); 0 where unknown
     reference_source: str  # "target record", or why another setting stands in
 
 

@@ -161,6 +161,8 @@ class Workload:
       eval_batch_size: examples per evaluation batch (splits are padded to a multiple of it).
       batch_stats_batches: K of P9; 0 for models without running statistics.
       reference: hyperparameters of `nadamw` at its best setting of P12's block V: the unit of charged time.
+      reference_steps: median steps of that reference to the validation target over ten seeds, the frozen time of
+        `score_vs_reference` (P15); 0 where unknown.
       seed_sd: standard deviation over seeds of the final metric in block V; `run_past` and the moved targets use it.
       metric_resolution: step between attainable values of a discrete metric, 0 for a continuous one.
       provisional: the target was set with less than the whole procedure.
@@ -193,6 +195,7 @@ class Workload:
     data: tuple[str, ...] = ()
     batch_stats_batches: int = 0
     reference: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    reference_steps: float = 0.0
     seed_sd: float = 0.0
     metric_resolution: float = 0.0
     provisional: bool = False

@@ -80,7 +80,7 @@ def run(
     started = time.perf_counter()
     try:
         outcome = _run(job, folder, clock, say, stop, started)
-        if outcome is not None and _redone_share(folder, outcome) > REDONE_SHARE:
+        if outcome is not None and clock.agree(_redone_share(folder, outcome) > REDONE_SHARE):
             folder.reset()
             outcome = _run(job, folder, clock, say, stop, started, repeated=True)
     except (errors.UserError, OSError):
@@ -120,7 +120,7 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
         block_due = (state.step // workload.interval) % REFERENCE_EVERY == 0
         if verdict is None:
             interrupted = stop()
-            if interrupted or time.perf_counter() - saved_at >= job.checkpoint_every_s:
+            if interrupted or clock.agree(time.perf_counter() - saved_at >= job.checkpoint_every_s):
                 say("save")
                 _save(folder, state)
                 saved_at = time.perf_counter()
@@ -286,9 +286,10 @@ def _outcome(
     )
     metric = job.programs.bench.workload.metric
     return _record(
-        job,
         folder,
-        started,
+        job.host,
+        job.build_s,
+        time.perf_counter() - started,
         outcome=verdict,
         step=hit["step"] if hit else None,
         time_s=charged_s if hit else None,
@@ -309,20 +310,29 @@ def _outcome(
 
 def _failed(job: Job, folder: records.TrialFolder, error: Exception, started: float) -> records.Outcome:
     """A failed trial is an outcome with a reason; a fault of the device is not the submission's and raises."""
-    text = str(error)
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
-        kind = "out_of_memory"
-    elif isinstance(error, jax.errors.JaxRuntimeError):
+    if not is_out_of_memory(error) and isinstance(error, jax.errors.JaxRuntimeError):
         raise errors.EnvironmentFault(
-            f"device fault in trial {job.spec.id}: {text.splitlines()[0]}; run the same command again to go on"
+            f"device fault in trial {job.spec.id}: {str(error).splitlines()[0]}; run the same command again to go on"
         ) from error
-    else:
-        kind = "error"
+    return failure(folder, error, job.host, job.build_s, time.perf_counter() - started)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the host ran out of memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text
+
+
+def failure(
+    folder: records.TrialFolder, error: Exception, host: str, build_s: float = 0.0, wall_s: float = 0.0
+) -> records.Outcome:
+    """The outcome of a trial that an exception ended: `out_of_memory` or `error`, with the traceback."""
     return _record(
-        job,
         folder,
-        started,
-        outcome=kind,
+        host,
+        build_s,
+        wall_s,
+        outcome="out_of_memory" if is_out_of_memory(error) else "error",
         step=None,
         time_s=None,
         reference_steps=None,
@@ -341,15 +351,17 @@ def _failed(job: Job, folder: records.TrialFolder, error: Exception, started: fl
     )
 
 
-def _record(job: Job, folder: records.TrialFolder, started: float, **fields: Any) -> records.Outcome:
+def _record(
+    folder: records.TrialFolder, host: str, build_s: float, wall_s: float, **fields: Any
+) -> records.Outcome:
     attempts = folder.attempts()
     return records.Outcome(
         **fields,
-        build_s=job.build_s,
+        build_s=build_s,
         preemptions=sum(not a.repeated for a in attempts[1:]),
         lost_s=sum(a.lost_s for a in attempts),
         restarts=sum(a.step == 0 for a in attempts[1:]),
-        wall_s=time.perf_counter() - started,
+        wall_s=wall_s,
         load_average=os.getloadavg()[0],
-        host=job.host,
+        host=host,
     )

@@ -1,0 +1,114 @@
+"""`describe`: everything known of one entry."""
+
+import argparse
+import dataclasses
+from typing import Any
+
+from algoperf_lite import errors
+
+HELP = "show everything known of one workload, submission, benchmark or data set"
+EXAMPLES = ("describe markov_lm", "describe nadamw", "describe ./my_opt.py")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("name", help="a shipped name, or the path of a file")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints the facts, one a line."""
+    facts = _facts(args.name)
+    if args.json:
+        import json
+
+        print(json.dumps(facts, indent=1, default=str))
+        return 0
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        lines = _lines(value)
+        print(f"{name:<{width}}  {lines[0]}")
+        for line in lines[1:]:
+            print(" " * (width + 2) + line)
+    return 0
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{k} = {v}" for k, v in value.items()] or ["none"]
+    if isinstance(value, (list, tuple)):
+        return [str(v) for v in value] or ["none"]
+    return str(value).splitlines() or [""]
+
+
+def _facts(name: str) -> dict[str, Any]:
+    from algoperf_lite import registry
+    from algoperf_lite.data import catalog
+
+    if name in registry.names("workloads"):
+        return _workload(name)
+    if name in registry.names("benchmarks") or name.endswith(".toml"):
+        from algoperf_lite import config
+
+        import msgspec
+
+        return msgspec.to_builtins(config.load_benchmark(name))
+    if name in catalog.DATASETS:
+        return dataclasses.asdict(catalog.DATASETS[name])
+    if name in registry.names("submissions"):
+        return _submission(name)
+    if name.endswith(".py"):
+        try:
+            return _submission(name)
+        except errors.UserError as e:
+            try:
+                return _workload(name)
+            except Exception:
+                raise e from None
+    known = [n for kind in registry.KINDS for n in registry.names(kind)]
+    raise errors.unknown("entry", name, [*known, *catalog.DATASETS])
+
+
+def _submission(name: str) -> dict[str, Any]:
+    from algoperf_lite import registry
+
+    entry = registry.load_submission(name)
+    return {
+        "submission": entry.name,
+        "about": entry.doc,
+        "sha256": entry.sha256,
+        "DEFAULTS": entry.DEFAULTS or "none: the self-tuning ruleset refuses it",
+        "SPACE": entry.SPACE or "none: the external ruleset runs DEFAULTS, marked untuned",
+        "eval_params": "its own" if entry.eval_params else "the trained parameters",
+        "EXTRA_ARGS": list(entry.EXTRA_ARGS),
+        "PERIOD": entry.PERIOD,
+    }
+
+
+def _workload(name: str) -> dict[str, Any]:
+    import jax
+
+    from algoperf_lite import registry
+
+    w = registry.load_workload(name)
+    shapes = jax.tree.leaves_with_path(w.shapes())
+    count = sum(leaf.size for _, leaf in shapes)
+    roles = jax.tree.leaves(w.roles)
+    parameters = [
+        f"{jax.tree_util.keystr(path):<44} {'x'.join(map(str, leaf.shape)) or 'scalar':<12} {role.kind:<14} "
+        f"fan {role.fan_in} -> {role.fan_out}"
+        for (path, leaf), role in zip(shapes, roles, strict=True)
+    ]
+    return {
+        "workload": f"{w.name} v{w.version} ({w.tier}; {w.family})",
+        "from": w.provenance,
+        "metric": f"{w.metric}, {w.direction}",
+        "validation target": f"{w.validation_target:.6g}" + (" (provisional)" if w.provisional else ""),
+        "test target": f"{w.test_target:.6g}",
+        "step budget": f"{w.step_budget} steps of {w.batch_size} examples, {w.evaluations} evaluations",
+        "training examples": w.num_train_examples,
+        "reference": dict(w.reference) or "nadamw's DEFAULTS",
+        "reference's time": f"{w.reference_steps:g} steps to the target (median)" if w.reference_steps else "unknown",
+        "data": list(w.data) or "embedded or generated",
+        "parameters": [f"{count} in {len(shapes)} arrays", *parameters],
+    }

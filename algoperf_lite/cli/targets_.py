@@ -1,0 +1,36 @@
+"""`targets`: reruns the procedure that set a workload's target (PROTOCOL P12)."""
+
+import argparse
+import pathlib
+
+HELP = "rerun the procedure that sets a workload's target; resumable"
+EXAMPLES = ("targets digits_vit", "targets shakespeare_lm --points 2 --seeds 2 --optimizers nadamw")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("workload", help="a shipped name or the path of a file")
+    parser.add_argument("--out", type=pathlib.Path, help="default runs/targets/WORKLOAD")
+    parser.add_argument("--points", type=int, default=24, help="points of block T for each optimizer (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=10, help="seeds of blocks V and C (%(default)s)")
+    parser.add_argument("--optimizers", default="adamw,nadamw,nesterov", help="%(default)s")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs what is missing and prints the target; the record lies in OUT/record.json."""
+    from algoperf_lite import cli, environment, errors, registry, targets
+
+    if args.points < 1 or args.seeds < 1:
+        raise errors.UserError(f"--points {args.points} --seeds {args.seeds}: both must be 1 or more")
+    environment.setup()
+    workload = registry.load_workload(args.workload)
+    out = args.out or pathlib.Path("runs/targets") / workload.name
+    optimizers = tuple(cli.comma_list(args.optimizers))
+    if "nadamw" not in optimizers:
+        raise errors.UserError("--optimizers must hold nadamw: it is the reference")
+    plan = targets.Plan(args.points, args.seeds, optimizers)
+    record = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True)).run()
+    print(f"{workload.name} v{workload.version}: {workload.metric} {record['validation_target']:.6g}", end=" ")
+    print("confirmed" if record["confirmed"] else f"NOT confirmed after {len(record['tries'])} tries")
+    print(f"set by {record['set_by']['optimizer']}, record: {out / 'record.json'}")
+    return 0 if record["confirmed"] else 1

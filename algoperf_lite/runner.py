@@ -1,0 +1,326 @@
+"""A benchmark from its file to its last outcome: resolve, measure costs, run all missing trials.
+
+Everything that a board rests on is settled in `benchmark.json` before the first trial and never measured again in that
+directory (PROTOCOL P4, P18).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from algoperf_lite import __version__, config, cost, engine, environment, errors, mesh, records, registry, search, trial
+from algoperf_lite.clock import Clock
+from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
+
+REFERENCE = "nadamw"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command line asks for, on top of a benchmark file."""
+
+    benchmark: config.BenchmarkConfig
+    mesh: dict[str, int]
+    workloads: list[str] | None = None
+    submissions: list[str] | None = None
+    seed: int | None = None
+    studies: int | None = None
+    smoke: bool = False
+    retry: tuple[str, ...] = ()
+    checkpoint_every_s: float = 60.0
+
+
+Tell = Callable[..., None]
+
+
+class Runner:
+    """Runs one request in one directory.
+
+    Args:
+      tell: hears (phase, **facts) of everything that goes on.
+      stop: whether to stop at the next evaluation.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        directory: RunDirectory,
+        clock: Clock,
+        tell: Tell = lambda phase, **facts: None,
+        stop: Callable[[], bool] = lambda: False,
+    ):
+        self.request, self.directory, self.clock, self.tell, self.stop = request, directory, clock, tell, stop
+        self._mesh = mesh.make(request.mesh)
+        self._benches: dict[str, engine.Bench] = {}
+        self._programs: dict[tuple[str, str, str], engine.Programs] = {}
+        self._submissions: dict[str, registry.Submission] = {}
+        self._sources: dict[str, str] = {}
+
+    # -- resolving
+
+    def resolve(self) -> Benchmark:
+        """The resolved benchmark: read back where the directory has one, else measured; entrants and studies may be
+        added to what is there.
+
+        Raises:
+          UserError: names, files, hyperparameters or a directory that do not fit.
+        """
+        wanted = self._wanted()
+        if self.directory.exists():
+            old = self.directory.benchmark()
+            _check_fixed(old, wanted, self.directory)
+            benchmark = self._extended(old, wanted)
+        else:
+            benchmark = wanted
+        benchmark = msgspec.structs.replace(benchmark, costs=self._costs(benchmark))
+        # All processes go by the first one's measurements.
+        benchmark = msgspec.convert(environment.broadcast(msgspec.to_builtins(benchmark)), Benchmark)
+        if not self.directory.exists() or benchmark != self.directory.benchmark():
+            self.directory.write_benchmark(benchmark)
+        return benchmark
+
+    def _wanted(self) -> Benchmark:
+        """The request as a benchmark without costs."""
+        request, file = self.request, self.request.benchmark
+        sources = config.entrants(
+            request.submissions
+            if request.submissions is not None
+            else [*file.submissions, *(f"{e.name}={e.source}" for e in file.entrant)]
+        )
+        if not sources:
+            raise errors.UserError(f"benchmark {file.name} has no submissions; name some: --submissions nadamw,my.py")
+        seed = file.seed if request.seed is None else request.seed
+        studies = request.studies or file.studies
+        if request.smoke:
+            studies = 1
+        self._sources = {}
+        workloads = {}
+        for source in request.workloads or file.workloads:
+            workload = registry.load_workload(source)
+            self._sources[workload.name] = source
+            workloads[workload.name] = self._workload_info(workload, source)
+        entrants = [self._entrant(name, source, file.ruleset, seed, studies) for name, source in sources.items()]
+        return Benchmark(
+            name=file.name,
+            version=file.version,
+            ruleset=file.ruleset,
+            seed=seed,
+            studies=studies,
+            points=max(len(study) for e in entrants for study in e.points),
+            budget_factor=search.SELF_TUNING_FACTOR if file.ruleset == "self" else 1.0,
+            mesh=request.mesh,
+            driver="scan",
+            smoke=request.smoke,
+            run_past=file.run_past,
+            paired=file.paired,
+            workloads=workloads,
+            entrants=entrants,
+            costs={},
+            manifest=environment.manifest(),
+        )
+
+    def _workload_info(self, workload, source: str) -> records.WorkloadInfo:
+        reference, where = dict(workload.reference), "target record"
+        if not reference:
+            reference, where = {}, "nadamw's DEFAULTS: the workload names no reference"
+        mesh.check_batch(self._mesh, workload.name, workload.batch_size)
+        names = ("version", "family", "tier", "metric", "direction", "validation_target", "test_target")
+        more = ("step_budget", "evaluations", "batch_size", "provisional", "seed_sd", "reference_steps")
+        return records.WorkloadInfo(
+            source=source,
+            reference=self._submission(REFERENCE, REFERENCE).resolve(reference),
+            reference_source=where,
+            **{name: getattr(workload, name) for name in names + more},
+        )
+
+    def _entrant(self, name: str, source: str, ruleset: str, seed: int, studies: int) -> Entrant:
+        submission = self._submission(name, source)
+        points = search.points(submission, ruleset, seed, studies)
+        return Entrant(
+            name=name,
+            source=source,
+            sha256=submission.sha256,
+            points=points,
+            static=sorted({k for study in points for p in study for k in submission.static(p)}),
+            untuned=ruleset == "external" and submission.SPACE is None,
+        )
+
+    def _extended(self, old: Benchmark, wanted: Benchmark) -> Benchmark:
+        """`old` with the entrants and studies that `wanted` adds; P18 notes what came later."""
+        studies = max(old.studies, wanted.studies)
+        if old.smoke:
+            studies = old.studies
+        known = {e.name for e in old.entrants}
+        later = [e.name for e in wanted.entrants if e.name not in known]
+        if studies == old.studies and not later:
+            return old
+        sources = {e.name: e.source for e in [*old.entrants, *wanted.entrants]}
+        entrants = []
+        for name, source in sources.items():
+            entrant = self._entrant(name, source, old.ruleset, old.seed, studies)
+            before = next((e for e in old.entrants if e.name == name), None)
+            if before is not None and before.sha256 != entrant.sha256:
+                raise _changed(name, source, before.sha256, entrant.sha256, self.directory)
+            added = before.added if before else (records.utc()[:10] if self.directory.trial_ids() else None)
+            entrants.append(msgspec.structs.replace(entrant, added=added))
+        extension = records.Extension(
+            date=records.utc()[:10],
+            entrants=later,
+            studies=studies - old.studies,
+            sha256_before=hashlib.sha256(search.encode(old)).hexdigest(),
+        )
+        return msgspec.structs.replace(
+            old,
+            entrants=entrants,
+            studies=studies,
+            points=max(len(s) for e in entrants for s in e.points),
+            extensions=[*old.extensions, extension] if self.directory.trial_ids() else old.extensions,
+        )
+
+    def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
+        costs = msgspec.to_builtins(benchmark.costs)
+        for name in benchmark.workloads:
+            for entrant in benchmark.entrants:
+                row = costs.setdefault(entrant.name, {}).setdefault(name, {})
+                for hparams in (p for study in entrant.points for p in study):
+                    key = search.static_key(entrant, hparams)
+                    if key not in row:
+                        row[key] = msgspec.to_builtins(self._cost(benchmark, name, entrant, hparams))
+        return msgspec.convert(costs, dict[str, dict[str, dict[str, records.Cost]]])
+
+    def _cost(self, benchmark: Benchmark, name: str, entrant: Entrant, hparams: dict[str, Any]) -> records.Cost:
+        self.tell("cost", workload=name, entrant=entrant.name)
+        info = benchmark.workloads[name]
+        try:
+            return cost.cost(
+                self._compiled(name, info, entrant.name, entrant.source, hparams),
+                self._compiled(name, info, REFERENCE, REFERENCE, info.reference),
+                hparams,
+                info.reference,
+                benchmark.budget_factor,
+                self.clock,
+                smoke=benchmark.smoke,
+            )
+        except Exception as e:
+            if not trial.is_out_of_memory(e):
+                raise
+            # Each of its trials will run out of memory for itself, and say so in its outcome.
+            interval = info.step_budget // info.evaluations
+            cap = search.step_cap(info.step_budget, interval, benchmark.budget_factor, 1.0)
+            return records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
+
+    # -- running
+
+    def missing(self, benchmark: Benchmark) -> list[TrialSpec]:
+        """Trials without an outcome, and those whose failure is to be retried."""
+        found = []
+        for spec in search.trials(benchmark):
+            outcome = self.directory.outcome(spec.id)
+            if outcome is None or outcome.outcome in self.request.retry:
+                found.append(spec)
+        ids = set(environment.broadcast([s.id for s in found]))
+        return [s for s in search.trials(benchmark) if s.id in ids]
+
+    def run(self, benchmark: Benchmark) -> Iterator[tuple[TrialSpec, records.Outcome | None]]:
+        """Runs all missing trials; yields each with its outcome, None where it was interrupted (and ends there)."""
+        specs = self.missing(benchmark)
+        self.tell("plan", benchmark=benchmark, missing=specs)
+        for spec in specs:
+            folder = self.directory.trial(spec.id)
+            if folder.outcome() is not None:
+                folder.reset()
+            self.tell("trial", spec=spec)
+            folder.begin(spec, environment.manifest())
+            try:
+                outcome = trial.run(self._job(benchmark, spec), folder, self.clock, self._listener(spec), self._stop)
+            except Exception as e:
+                if not trial.is_out_of_memory(e):
+                    raise
+                outcome = trial.failure(folder, e, environment.host_fingerprint())
+                folder.finish(outcome)
+            yield spec, outcome
+            if outcome is None:
+                return
+
+    def _listener(self, spec: TrialSpec) -> trial.Listener:
+        return lambda phase, event=None: self.tell(phase, spec=spec, event=event)
+
+    def _stop(self) -> bool:
+        return bool(environment.broadcast(self.stop()))
+
+    def _job(self, benchmark: Benchmark, spec: TrialSpec) -> trial.Job:
+        info = benchmark.workloads[spec.workload]
+        entrant = next(e for e in benchmark.entrants if e.name == spec.entrant)
+        costs = benchmark.costs[spec.entrant][spec.workload][search.static_key(entrant, spec.hparams)]
+        return trial.Job(
+            spec=spec,
+            programs=self._compiled(spec.workload, info, entrant.name, entrant.source, spec.hparams),
+            reference=self._compiled(spec.workload, info, REFERENCE, REFERENCE, info.reference),
+            reference_hparams=info.reference,
+            build_s=costs.build_s,
+            budget_factor=benchmark.budget_factor,
+            run_past=benchmark.run_past,
+            checkpoint_every_s=self.request.checkpoint_every_s,
+            host=environment.host_fingerprint(),
+        )
+
+    # -- what is compiled once and kept
+
+    def _submission(self, name: str, source: str) -> registry.Submission:
+        if source not in self._submissions:
+            self._submissions[source] = registry.load_submission(source, name=name)
+        return self._submissions[source]
+
+    def _compiled(
+        self, name: str, info: records.WorkloadInfo, entrant: str, source: str, hparams: dict[str, Any]
+    ) -> engine.Programs:
+        """One compilation per (workload, submission file, static hyperparameters)."""
+        submission = self._submission(entrant, source)
+        key = (name, submission.sha256, json.dumps(submission.static(hparams), sort_keys=True))
+        if key not in self._programs:
+            if name not in self._benches:
+                self.tell("data", workload=name)
+                self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self._mesh)
+            self.tell("compile", workload=name, entrant=entrant)
+            self._programs[key] = engine.compile_programs(self._benches[name], submission, hparams)
+        return self._programs[key]
+
+
+def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> None:
+    """Refuses what would mix two boards in one directory; the message names both values."""
+    version = old.manifest.get("algoperf_lite")
+    pairs: list[tuple[str, Any, Any]] = [
+        ("benchmark", f"{old.name} v{old.version}", f"{wanted.name} v{wanted.version}"),
+        ("ruleset", old.ruleset, wanted.ruleset),
+        ("seed", old.seed, wanted.seed),
+        ("workloads", sorted(old.workloads), sorted(wanted.workloads)),
+        ("mesh", old.mesh, wanted.mesh),
+        ("smoke", old.smoke, wanted.smoke),
+        ("algoperf-lite", version, __version__),
+    ]
+    pairs += [
+        (f"version of workload {n}", old.workloads[n].version, w.version)
+        for n, w in wanted.workloads.items()
+        if n in old.workloads
+    ]
+    for what, there, asked in pairs:
+        if there != asked:
+            raise errors.UserError(
+                f"{directory.path} has {what} {there}, this command asks for {asked}; "
+                "repeat the command that began it, or choose another --out"
+            )
+    for entrant in wanted.entrants:
+        for before in old.entrants:
+            if before.name == entrant.name and before.sha256 != entrant.sha256:
+                raise _changed(entrant.name, entrant.source, before.sha256, entrant.sha256, directory)
+
+
+def _changed(name: str, source: str, before: str, after: str, directory: RunDirectory) -> errors.UserError:
+    return errors.UserError(
+        f"{directory.path} has entrant {name} with file hash {before[:12]}, {source} now has {after[:12]}; "
+        f"enter the changed file under a name of its own ({name}2={source}), or choose another --out"
+    )
