@@ -8,6 +8,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import http.client
 import os
 import tempfile
 import urllib.error
@@ -137,7 +138,7 @@ def _from_url(file: File) -> Iterator[bytes]:
         raise errors.EnvironmentFault(
             f"{file.url} answered {error.code} {error.reason}\n  use a copy: algoperf-lite data fetch --mirror DIR"
         ) from error
-    except OSError as error:  # URLError, timeouts and broken connections are all OSErrors
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise errors.EnvironmentFault(
             f"cannot reach {file.url}: {getattr(error, 'reason', error)}\n"
             "  check the network, or use a copy: algoperf-lite data fetch --mirror DIR"
@@ -153,7 +154,7 @@ def _check(file: File, size: int, sha256: str, what: str, name: str) -> None:
     mend = f"fetch it again: algoperf-lite data fetch {name}"
     if size != file.bytes:
         kind = "is truncated" if size < file.bytes else "is too long"
-        seen = size if size < file.bytes else f"more than {file.bytes}" 
+        seen = size if size < file.bytes else f"more than {file.bytes}"
         raise errors.EnvironmentFault(f"{what} {kind}: {seen} bytes, expected {file.bytes}\n  {mend}")
     if sha256 != file.sha256:
         raise errors.EnvironmentFault(f"{what} has sha256\n  {sha256}, expected\n  {file.sha256}\n  {mend}")
