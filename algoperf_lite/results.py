@@ -127,18 +127,16 @@ def tabulate(benchmark: records.Benchmark, expected: Iterable[Key], runs: Mappin
     )
 
 
-def score(path: str | pathlib.Path, reference: Mapping[str, float] | None = None) -> dict[str, Any]:
+def score(path: str | pathlib.Path) -> dict[str, Any]:
     """`score --json` of a run directory. See `summarise`."""
-    return summarise(read(path), reference)
+    return summarise(read(path))
 
 
-def summarise(results: Results, reference: Mapping[str, float] | None = None) -> dict[str, Any]:
+def summarise(results: Results) -> dict[str, Any]:
     """Scores, verdicts, cells and flags of a board, JSON-ready: every number is finite or null.
 
-    Args:
-      reference: frozen reference times by workload, in reference steps (P15); without it `score_vs_reference` is null.
-
-    An unfinished board and a smoke run get their flags and nothing that could be taken for a result.
+    `score_vs_reference` is null unless the frozen reference time of every workload is known (P15). An unfinished board
+    and a smoke run get their flags and nothing that could be taken for a result.
     """
     benchmark, board = results.benchmark, results.board
     out: dict[str, Any] = {
@@ -176,7 +174,7 @@ def summarise(results: Results, reference: Mapping[str, float] | None = None) ->
         out |= _cells(board)
         out["aa"] = _controls(results)
         if not benchmark.smoke:
-            out["scores"] = _scores(board, benchmark, reference)
+            out["scores"] = _scores(board, benchmark)
             out["pairs"] = _pairs(results)
             out["resolves"] = _resolves(out["pairs"])
     out["flags"] = _flags(results, out)
@@ -186,13 +184,11 @@ def summarise(results: Results, reference: Mapping[str, float] | None = None) ->
 # ------------------------------------------------------------------------------------------------- the parts
 
 
-def _scores(
-    board: scoring.Board, benchmark: records.Benchmark, reference: Mapping[str, float] | None
-) -> list[dict[str, Any]]:
+def _scores(board: scoring.Board, benchmark: records.Benchmark) -> list[dict[str, Any]]:
     times = scoring.study_times(board, board.unit)
     medians = scoring.medians(times)
-    names = [workload.name for workload in board.workloads]
-    frozen = np.array([reference[name] for name in names]) if reference and set(names) <= set(reference) else None
+    frozen = np.array([benchmark.workloads[workload.name].reference_steps for workload in board.workloads])
+    frozen = frozen if (frozen > 0).all() else None
     values = scoring.scores(medians)
     against = None if frozen is None else scoring.scores_vs_reference(medians, frozen)
     intervals = scoring.score_intervals(times, frozen)

@@ -15,7 +15,9 @@ STEP_S = 0.01  # seconds per reference step
 Hit = Callable[[str, str, int, int], int | None]  # entrant, workload, study, trial -> evaluation of the first hit
 
 
-def benchmark(entrants=("nadamw", "lion"), workloads=("digits", "words"), studies=3, points=1, **fields):
+def benchmark(
+    entrants=("nadamw", "lion"), workloads=("digits", "words"), studies=3, points=1, reference_steps=0.0, **fields
+):
     """A resolved benchmark; entrants named `aa*` are the file of the first entrant."""
 
     def entrant(name):
@@ -43,6 +45,7 @@ def benchmark(entrants=("nadamw", "lion"), workloads=("digits", "words"), studie
             provisional=name.startswith("new"),
             seed_sd=0.01,
             reference={"learning_rate": 0.01},
+            reference_steps=reference_steps,
             reference_source="target record",
         )
 

@@ -21,13 +21,11 @@ from algoperf_lite.results import Results, Run
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 
 
-def write(
-    run_dir: pathlib.Path | str, out: pathlib.Path | None = None, reference: dict[str, float] | None = None
-) -> pathlib.Path:
-    """Write the page (default RUN_DIR/report/index.html) with `tables/` and `figures/` beside it; return its path."""
+def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None) -> pathlib.Path:
+    """Write the page (default RUN_DIR/report.html) with `tables/` and `figures/` beside it; return its path."""
     results = results_module.read(run_dir)
-    summary = results_module.summarise(results, reference)
-    out = pathlib.Path(out) if out else results.path / "report" / "index.html"
+    summary = results_module.summarise(results)
+    out = pathlib.Path(out) if out else results.path / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(results, summary), encoding="utf-8")
     tables.write(tables.tables(results, summary), out.parent / "tables")

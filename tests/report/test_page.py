@@ -1,0 +1,220 @@
+"""The page is whole, safe, and reads without a network."""
+
+import csv
+import html.parser
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from algoperf_lite import results
+from algoperf_lite.report import figures, page, tables, terminal, text
+from tests import synthetic_run
+
+pytestmark = pytest.mark.fast
+NASTY = "<script>alert('x')</script>&\"[bold]"
+
+
+def hit(entrant, workload, study, trial):
+    """Lion misses words; the rest differ a little."""
+    if (entrant, workload) == ("lion", "words"):
+        return None
+    return {"lion": 34}.get(entrant, 25) + study
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a board and its report; returns the page's text and folder."""
+
+    def make(board=None, hit=hit, unfinished=lambda spec: False, **outcome):
+        path = synthetic_run.write(tmp_path / "run", board or synthetic_run.benchmark(), hit, unfinished, **outcome)
+        out = page.write(path)
+        return out.read_text(encoding="utf-8"), out.parent
+
+    return make
+
+
+class Loads(html.parser.HTMLParser):
+    """Collects what a browser would fetch or run."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [
+            (tag, name) for name, _ in attrs if name in ("src", "href", "srcset", "data", "action", "poster")
+        ]
+        self.found += [(tag, "")] if tag in ("script", "link", "iframe", "object", "embed", "base") else []
+        self.found += [(tag, name) for name, _ in attrs if name.startswith("on")]
+
+
+def loads(markup):
+    parser = Loads()
+    parser.feed(markup)
+    return parser.found
+
+
+def test_page_loads_nothing_and_runs_nothing(write):
+    markup, _ = write(synthetic_run.benchmark(entrants=("nadamw", "lion", "aa")))
+    assert loads(markup) == []
+    assert "url(" not in markup
+    assert "@import" not in markup
+
+
+def test_page_escapes_names(write):
+    board = synthetic_run.benchmark(entrants=(NASTY, "lion"), manifest={"note": NASTY})
+    markup, _ = write(board)
+    assert loads(markup) == []
+    assert "&lt;script&gt;" in markup
+
+
+def test_page_shows_pairs_first_in_a_small_field_and_the_ranking_in_a_large_one(write):
+    small, _ = write()
+    assert small.index("Who is faster") < small.index("<h2>Score")
+    assert "lion" in small
+    large, _ = write(synthetic_run.benchmark(entrants=("nadamw", "lion", "sgd", "muon")))
+    assert large.index("<h2>Ranking") < large.index("Who is faster")
+
+
+def test_page_holds_what_a_reader_needs(write):
+    markup, _ = write(synthetic_run.benchmark(entrants=("nadamw", "lion", "aa")))
+    for expected in (
+        "expected score of a repeated board",
+        "3 studies of 9 workloads resolve",
+        "Learning curves",
+        "Control: the same file twice",
+        "benchmark.json sha256",
+        "algoperf-lite run synthetic --workloads digits,words --submissions nadamw,lion,aa=nadamw --seed 123456",
+        "prefers-color-scheme:dark",
+        "0 of 3",
+        "miss",
+    ):
+        assert expected in markup, expected
+    assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"<style>.*?</style>", "", markup, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unfinished": lambda spec: spec.study == 2},
+        {"unfinished": lambda spec: True},
+        {"board": synthetic_run.benchmark(smoke=True)},
+        {"board": synthetic_run.benchmark(studies=1)},
+        {"board": synthetic_run.benchmark(entrants=("nadamw",), workloads=("digits",))},
+        {"hit": lambda *_: None},
+        {"noisy": True, "test_missed": True},
+        {"outcome": "error", "step": None, "time_s": None, "reference_steps": None, "best": None},
+    ],
+)
+def test_page_is_written_whatever_is_missing(write, fields):
+    markup, folder = write(**fields)
+    assert markup.rstrip().endswith("</html>")
+    assert (folder / "tables" / "cells.csv").exists()
+
+
+def test_page_of_a_run_without_any_trial(tmp_path):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(), hit)
+    for file in path.glob("trials/*/*"):
+        file.unlink()
+    markup = page.write(path).read_text()
+    assert "12 trials are missing" in markup
+    assert "No evaluation yet" in markup
+
+
+def test_page_of_unfinished_or_smoke_board_shows_no_score(write):
+    for fields in ({"unfinished": lambda spec: spec.study == 2}, {"board": synthetic_run.benchmark(smoke=True)}):
+        markup, _ = write(**fields)
+        assert "<h2>Score" not in markup
+        assert "Who is faster" not in markup
+
+
+def test_page_goes_where_it_is_told(tmp_path):
+    path = synthetic_run.write(tmp_path / "run", synthetic_run.benchmark(), hit)
+    out = page.write(path, tmp_path / "elsewhere" / "page.html")
+    assert out == tmp_path / "elsewhere" / "page.html"
+    assert (tmp_path / "elsewhere" / "tables" / "scores.tex").exists()
+
+
+def test_tables_round_trip_as_csv_and_render_as_markdown_and_latex(write):
+    _, folder = write()
+    rows, trials = (
+        list(csv.DictReader((folder / "tables" / name).read_text(encoding="utf-8").splitlines()))
+        for name in ("cells.csv", "trials.csv")
+    )
+    assert [(r["workload"], r["submission"]) for r in rows][:2] == [("digits", "nadamw"), ("digits", "lion")]
+    assert float(rows[0]["reference_steps"]) == 260
+    assert rows[3]["reference_steps"] == ""  # a miss is a gap
+    assert len(trials) == 12
+    assert (folder / "tables" / "pairs.md").read_text(encoding="utf-8").startswith("| a | b | time_ratio |")
+
+
+def test_latex_escapes_what_latex_would_read():
+    found = tables.latex(tables.Table("t", ("a_b",), (("50% & _x_",), (None,))))
+    assert r"a\_b" in found
+    assert r"50\% \& \_x\_" in found
+    assert "--" in found
+
+
+def test_markdown_escapes_pipes():
+    assert "a\\|b" in tables.markdown(tables.Table("t", ("x",), (("a|b",),)))
+
+
+def test_median_run_is_the_run_of_the_median_study(tmp_path):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(points=2), lambda e, w, s, t: 20 + 3 * s + 10 * t)
+    found = results.read(path)
+    runs = [run for key, run in sorted(found.runs.items()) if key[:2] == ("nadamw", "digits")]
+    middle = page.median_run(runs, "accuracy", True)
+    assert (middle.spec.study, middle.spec.trial) == (1, 0)
+
+
+def test_terminal_summary_names_the_verdict_and_survives_markup_in_names(tmp_path):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(entrants=(NASTY, "lion")), lambda *_: 20)
+    stream = io.StringIO()
+    terminal.print_summary(results.score(path), Console(file=stream, width=200))
+    assert "equivalent" in stream.getvalue()
+    assert "[bold]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("fields", [{"smoke": True}, {"studies": 1}])
+def test_terminal_summary_of_a_board_without_verdict(tmp_path, fields):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(**fields), hit)
+    stream = io.StringIO()
+    terminal.print_summary(results.score(path), Console(file=stream, width=120))
+    assert ("smoke" if "smoke" in fields else "One study") in stream.getvalue()
+
+
+def test_ticks_are_round_and_inside():
+    assert figures.ticks(0, 1, 4) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    for low, high in ((0.13, 0.94), (0, 51234), (-3, 2), (1e-5, 3e-5)):
+        found = figures.ticks(low, high)
+        assert 3 <= len(found) <= 11
+        assert low - 1e-9 <= found[0]
+        assert found[-1] <= high * (1 + 1e-9)
+
+
+def test_curves_of_a_constant_or_absent_metric_draw():
+    assert "<svg" in figures.curves("t", [(0, ([1, 2], [0.9, 0.9]))], [], 0.9, True)
+    assert "<svg" in figures.curves("t", [(0, ([1, 2], [None, float("nan")]))], [], 0.9, False)
+
+
+def test_dots_where_nobody_hits_draw():
+    missed = np.full((2, 1), np.inf)
+    assert "nobody" in figures.dots(["w"], ["a", "b"], missed, missed[..., None])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "\N{EN DASH}"), (0, "0"), (0.01234, "0.0123"), (12.34, "12.3"), (12345.6, "12,346")]
+)
+def test_number_is_readable(value, expected):
+    assert text.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [([None, None], "over 20 in all"), ([2, None], "2 or more"), ([2, 7], "2 to 7"), ([0, 0], "none")],
+)
+def test_further_studies_are_said_in_words(ends, expected):
+    assert text.further(ends) == expected

@@ -1,0 +1,209 @@
+"""From files to the schema of DESIGN 3.6."""
+
+import json
+
+import pytest
+
+from algoperf_lite import errors, records, results, search
+from tests import synthetic_run
+
+pytestmark = pytest.mark.fast
+
+
+def hit(entrant, workload, study, trial):
+    """Lion is slower; every study and workload a little different; larger trial numbers slower."""
+    base = {"lion": 34}.get(entrant, 25)
+    return base + study + (workload == "words") + 4 * trial
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Writes a board and returns its summary."""
+
+    def make(board=None, hit=hit, unfinished=lambda spec: False, **outcome):
+        synthetic_run.write(tmp_path / "run", board or synthetic_run.benchmark(), hit, unfinished, **outcome)
+        return results.score(tmp_path / "run")
+
+    return make
+
+
+def kinds(summary):
+    return {flag["kind"] for flag in summary["flags"]}
+
+
+def test_score_of_a_complete_board_has_the_schema(run):
+    found = run()
+    json.dumps(found, allow_nan=False)
+    assert found["benchmark"] == "synthetic"
+    assert found["score_version"] == 1
+    assert found["units"] == "reference_steps"
+    assert found["status"] == "scored"
+    assert [row["submission"] for row in found["scores"]] == ["nadamw", "lion"]
+    best = found["scores"][0]
+    assert best["score"] == 1.0
+    assert best["ci95"][0] <= 1.0 <= best["ci95"][1]
+    assert best["score_vs_reference"] is None
+    assert best["n_studies"] == 3
+    assert found["time_to_target"]["nadamw"] == {"digits": 260.0, "words": 270.0}
+    assert found["time_to_target_s"]["nadamw"]["digits"] == pytest.approx(2.6)
+    assert found["steps_to_target"]["lion"]["words"] == 360
+    assert found["pairs"][0]["verdict"] == "better"
+    assert found["headline"] == "pairs"
+
+
+def test_score_against_reference_needs_the_frozen_times(run):
+    row = run(synthetic_run.benchmark(reference_steps=250.0))["scores"][0]
+    assert 0 < row["score_vs_reference"] < 1
+    assert row["score_vs_reference_ci95"][0] <= row["score_vs_reference"] <= row["score_vs_reference_ci95"][1]
+
+
+def test_score_takes_the_fastest_trial_of_a_study(run):
+    found = run(synthetic_run.benchmark(points=3))
+    assert found["time_to_target"]["nadamw"]["digits"] == 260.0
+    assert found["cells"]["nadamw"]["digits"]["trials"] == 9
+
+
+def test_missed_cell_is_null_and_counts_hits(run):
+    def missing(entrant, workload, study, trial):
+        return None if (entrant, workload) == ("lion", "words") and study else hit(entrant, workload, study, trial)
+
+    found = run(hit=missing)
+    cell = found["cells"]["lion"]["words"]
+    assert found["time_to_target"]["lion"]["words"] is None
+    assert found["resolution"]["lion"]["words"] is None
+    assert (cell["hits"], cell["studies"], cell["ci95"]) == (1, 3, None)
+    assert found["pairs"][0]["by_hits"] == ["words"]
+
+
+def test_unfinished_board_gets_no_score_and_names_what_is_missing(run):
+    found = run(unfinished=lambda spec: spec.entrant == "lion" and spec.study == 2)
+    assert found["status"] == "unfinished"
+    assert found["scores"] == found["pairs"] == []
+    assert found["missing"] == ["lion/digits/2/0", "lion/words/2/0"]
+    assert "unfinished" in kinds(found)
+
+
+def test_smoke_run_is_never_ranked(run):
+    found = run(synthetic_run.benchmark(smoke=True))
+    assert found["status"] == "smoke"
+    assert found["scores"] == found["pairs"] == []
+    assert found["time_to_target"]["nadamw"]["digits"] == 260.0
+    assert "smoke" in kinds(found)
+
+
+@pytest.mark.parametrize("outcome", ["out_of_memory", "error", "diverged"])
+def test_crashed_trial_is_a_miss_whatever_it_recorded(tmp_path, outcome):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(entrants=("nadamw",)), hit, outcome=outcome)
+    found = results.score(path)
+    assert found["scores"][0]["score"] == 0
+    assert found["time_to_target"]["nadamw"] == {"digits": None, "words": None}
+    assert ("failed" in kinds(found)) == (outcome != "diverged")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"seed": 7}, "development"),
+        ({"workloads": ("new_digits",)}, "provisional targets"),
+        ({"studies": 1}, "one study"),
+        ({"studies": 2}, "few studies"),
+        (
+            {"extensions": [{"date": "2026-01-01", "entrants": ["lion"], "studies": 3, "sha256_before": "0" * 64}]},
+            "extended",
+        ),
+    ],
+)
+def test_board_that_needs_a_warning_is_flagged(run, fields, kind):
+    if "extensions" in fields:
+        fields = {"extensions": [records.Extension(**fields["extensions"][0])]}
+    if "workloads" in fields:
+        board = synthetic_run.benchmark(workloads=fields["workloads"])
+    else:
+        board = synthetic_run.benchmark(**fields)
+    assert kind in kinds(run(board))
+
+
+def test_quiet_board_has_no_flag_but_the_missing_control(run):
+    assert kinds(run()) == {"no A/A"}
+
+
+def test_starred_hit_and_charged_compilation_are_flagged(run):
+    found = run(test_missed=True, compilations_while_charged=1)
+    assert {"starred", "compiled"} <= kinds(found)
+    assert found["cells"]["nadamw"]["digits"]["starred"] == 3
+
+
+def test_noisy_board_ranks_by_steps_times_cost(run):
+    board = synthetic_run.benchmark()
+    cost = board.costs["nadamw"]["digits"]["{}"]
+    import msgspec
+
+    dear = msgspec.structs.replace(cost, factor=4.0)
+    board.costs["nadamw"] = {workload: {"{}": dear} for workload in board.workloads}
+    found = run(board, noisy=True)
+    assert found["ranked_by"] == "steps_x_cost"
+    assert found["scores"][0]["submission"] == "lion"
+    assert {"steps only", "noisy"} <= kinds(found)
+
+
+def test_resolution_over_five_percent_is_flagged(run):
+    found = run(hit=lambda entrant, workload, study, trial: 15 if entrant == "lion" else 20)
+    assert found["resolution"]["lion"]["digits"] == pytest.approx(1 / 15)
+    assert found["cells"]["lion"]["digits"]["coarse"]
+    assert found["resolution"]["nadamw"]["digits"] == pytest.approx(0.05)
+    assert not found["cells"]["nadamw"]["digits"]["coarse"]  # at 5 %, not over it
+    assert "coarse" in kinds(found)
+
+
+def test_twin_is_a_control_and_no_pair(run):
+    found = run(synthetic_run.benchmark(entrants=("nadamw", "lion", "aa")))
+    assert [(row["a"], row["b"], row["passed"]) for row in found["aa"]] == [("nadamw", "aa", True)]
+    assert found["aa"][0]["ratio"] == 1.0
+    assert [(row["a"], row["b"]) for row in found["pairs"]] == [("nadamw", "lion")]
+    assert not kinds(found)
+
+
+def test_twin_that_differs_is_flagged(run):
+    found = run(
+        synthetic_run.benchmark(entrants=("nadamw", "aa")),
+        hit=lambda entrant, workload, study, trial: 25 + (entrant == "aa"),
+    )
+    assert not found["aa"][0]["passed"]
+    assert "A/A failed" in kinds(found)
+
+
+def test_two_hosts_are_flagged(tmp_path):
+    board = synthetic_run.benchmark()
+    path = synthetic_run.write(tmp_path, board, hit)
+    outcome = path / "trials" / search.trials(board)[0].id / "outcome.json"
+    outcome.write_text(outcome.read_text().replace("cpu-1", "gpu-9"))
+    found = results.score(path)
+    assert found["hosts"] == ["cpu-1", "gpu-9"]
+    assert "hosts" in kinds(found)
+
+
+def test_torn_last_line_is_tolerated(tmp_path):
+    board = synthetic_run.benchmark()
+    path = synthetic_run.write(tmp_path, board, hit)
+    events = path / "trials" / search.trials(board)[0].id / "events.jsonl"
+    events.write_bytes(events.read_bytes() + b'{"step": 99')
+    assert results.score(path)["status"] == "scored"
+
+
+def test_board_stays_readable_after_an_upgrade(tmp_path, monkeypatch):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(), hit)
+    monkeypatch.setattr(search, "__version__", "99.0")
+    assert results.score(path)["status"] == "scored"
+
+
+def test_folder_of_another_benchmark_is_ignored_and_counted(tmp_path):
+    synthetic_run.write(tmp_path, synthetic_run.benchmark(seed=4321), hit)
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(), hit)
+    found = results.score(path)
+    assert found["status"] == "scored"
+    assert "strays" in kinds(found)
+
+
+def test_directory_that_is_no_run_says_so(tmp_path):
+    with pytest.raises(errors.UserError, match="no run directory"):
+        results.score(tmp_path)
