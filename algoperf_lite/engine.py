@@ -166,7 +166,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
     meshes.check_batch(mesh, workload.name, workload.batch_size)
     host = workload.load()
     data = meshes.put_replicated(mesh, {k: v for k, v in host.items() if k not in SPLITS})
-    splits = {name: _batches(host[name], workload.eval_batch_size, mesh) for name in SPLITS}
+    splits = {name: evaluation_batches(host[name], workload.eval_batch_size, mesh) for name in SPLITS}
     start = time.perf_counter()
     key = put_key(mesh, 0)
     shapes = jax.eval_shape(workload.init, key)
@@ -192,7 +192,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
     return bench
 
 
-def _batches(split: Mapping[str, np.ndarray], size: int, mesh: jax.sharding.Mesh) -> list[spec.PyTree]:
+def evaluation_batches(split: Mapping[str, np.ndarray], size: int, mesh: jax.sharding.Mesh) -> list[spec.PyTree]:
     """A split cut into whole batches; the last is padded with its first rows, mask 0."""
     count = len(next(iter(split.values())))
     batches = []
@@ -258,7 +258,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
             author_eval_params = submission.eval_params
             with _blame(submission, f"{what}: eval_params"):
                 shapes = jax.eval_shape(author_eval_params, carry.opt_state, params)
-            _check_shapes(f"{what}: eval_params", params, shapes)
+            check_shapes(f"{what}: eval_params", params, shapes)
             eval_params = compiled(
                 "eval_params", lambda s, p: strong(author_eval_params(s, p)), carry.opt_state, params, out=shardings.params
             )
@@ -354,12 +354,12 @@ class _blame:
 
 
 def _check_carry(what: str, before: Carry, after: Carry) -> None:
-    _check_shapes(f"{what}: parameters after an update", before.params, after.params)
-    _check_shapes(f"{what}: optimizer state after an update", before.opt_state, after.opt_state)
-    _check_shapes(f"{what}: model state after a step", before.model_state, after.model_state)
+    check_shapes(f"{what}: parameters after an update", before.params, after.params)
+    check_shapes(f"{what}: optimizer state after an update", before.opt_state, after.opt_state)
+    check_shapes(f"{what}: model state after a step", before.model_state, after.model_state)
 
 
-def _check_shapes(what: str, want: spec.PyTree, got: spec.PyTree) -> None:
+def check_shapes(what: str, want: spec.PyTree, got: spec.PyTree) -> None:
     if jax.tree.structure(want) != jax.tree.structure(got):
         raise errors.UserError(
             f"{what} have another structure\n  before: {jax.tree.structure(want)}\n  after:  {jax.tree.structure(got)}"

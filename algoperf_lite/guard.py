@@ -43,7 +43,7 @@ def check_program(jaxpr: Any, what: str) -> None:
 
 def _walk(jaxpr: Any) -> Iterator[tuple[Any, Any]]:
     """Yields (constant, None) and (literal value, equation) of a jaxpr and of all its sub-jaxprs."""
-    import jax
+    import jax.extend.core
 
     for constant in getattr(jaxpr, "consts", ()):
         yield constant, None

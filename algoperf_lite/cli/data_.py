@@ -20,17 +20,19 @@ def main(args: argparse.Namespace) -> int:
     from algoperf_lite.data import catalog, fetch
 
     for name in args.names:
-        if name not in catalog.DATASETS:
-            raise errors.unknown("data set", name, catalog.DATASETS)
-    names = args.names or list(catalog.DATASETS)
+        fetch.find(name)
+    names = args.names or list(catalog.CATALOG)
     worst = 0
     for name in names:
         if args.action == "list":
-            print(f"{name}: {catalog.DATASETS[name].title}; licence: {catalog.DATASETS[name].license}")
+            print(f"{name}: {catalog.CATALOG[name].description}; licence: {catalog.CATALOG[name].licence}")
             continue
         try:
-            where = fetch.fetch(name, args.mirror) if args.action == "fetch" else fetch.verify(name)
-            print(f"{name}: {'fetched' if args.action == 'fetch' else 'verified'}, {where}")
+            if args.action == "fetch":
+                fetch.fetch(name, args.mirror)
+            else:
+                fetch.verify(name)
+            print(f"{name}: {'in place' if args.action == 'fetch' else 'verified'}, {fetch.root() / name}")
         except errors.UserError as e:
             print(f"{name}: {e}")
             worst = max(worst, e.code)

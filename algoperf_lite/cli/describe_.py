@@ -53,8 +53,8 @@ def _facts(name: str) -> dict[str, Any]:
         import msgspec
 
         return msgspec.to_builtins(config.load_benchmark(name))
-    if name in catalog.DATASETS:
-        return dataclasses.asdict(catalog.DATASETS[name])
+    if name in catalog.CATALOG:
+        return dataclasses.asdict(catalog.CATALOG[name])
     if name in registry.names("submissions"):
         return _submission(name)
     if name.endswith(".py"):
@@ -66,7 +66,7 @@ def _facts(name: str) -> dict[str, Any]:
             except Exception:
                 raise e from None
     known = [n for kind in registry.KINDS for n in registry.names(kind)]
-    raise errors.unknown("entry", name, [*known, *catalog.DATASETS])
+    raise errors.unknown("entry", name, [*known, *catalog.CATALOG])
 
 
 def _submission(name: str) -> dict[str, Any]:

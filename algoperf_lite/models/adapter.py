@@ -2,7 +2,7 @@
 
 A module is built by `make(rngs, width) -> nnx.Module`. Its parameters are `nnx.Param`, its running statistics
 `nnx.BatchStat`; it holds no random state (dropout gets its key at call time: a merged module with a stream of its own
-would draw the same mask in every step). Any other variable a module writes while it runs, such as a sown
+would draw the same mask in every step). Any other variable a module writes while it runs, such as an
 `nnx.Intermediate`, is dropped by `apply`, so a probe can ask for it without changing the timed program.
 """
 
@@ -99,7 +99,9 @@ def _fan(owner: nnx.Module, path: tuple, name: str, shape: tuple[int, ...]) -> t
     elif not shape:
         kind = "scalar"
     else:
-        raise ValueError(f"no role for parameter {'/'.join(map(str, (*path, name)))} of {type(owner).__name__}, {shape}")
+        raise ValueError(
+            f"no role for parameter {'/'.join(map(str, (*path, name)))} of {type(owner).__name__}, {shape}"
+        )
     return kind, *fans
 
 

@@ -47,9 +47,7 @@ def _backward(stride, pads, saved, dy):
     sizes = list(zip(x.shape[1:3], w.shape[:2], dy.shape[1:3], pads, strict=True))
     spread = [(out - 1) * stride + 1 for _, _, out, _ in sizes]  # extent of dy once dilated by the stride
     # dx: dilated dy with the flipped kernel, padded so that the result has the size of x.
-    dx_pads = [
-        (k - 1 - low, size + low - s) for (size, k, _, (low, _)), s in zip(sizes, spread, strict=True)
-    ]
+    dx_pads = [(k - 1 - low, size + low - s) for (size, k, _, (low, _)), s in zip(sizes, spread, strict=True)]
     flipped = w[::-1, ::-1].transpose(0, 1, 3, 2)
     dx = _conv(dy, flipped, (1, 1), dx_pads, lhs_dilation=(stride, stride))
     # dw: channels as batch, batch as channels; dy is the kernel, dilated by the stride. What of x lies beyond the last

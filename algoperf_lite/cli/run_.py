@@ -1,0 +1,167 @@
+"""`run`: all missing trials of a benchmark; the same command resumes."""
+
+import argparse
+import pathlib
+import re
+import signal
+import sys
+
+HELP = "run all missing trials of a benchmark, then score and report; the same command resumes"
+EXAMPLES = (
+    "run demo",
+    "run demo --submissions nadamw,mine=./my_opt.py --studies 5",
+    "run demo --workloads digits_vit --smoke",
+    "run my_benchmark.toml --out runs/mine --mesh data=4,fsdp=2",
+)
+RETRIES = ("error", "out_of_memory")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("benchmark", help="a shipped name, or the path of a .toml file")
+    parser.add_argument("--workloads", help="A,B in place of the benchmark's")
+    parser.add_argument("--submissions", help="X,mine=my.py in place of the benchmark's; name=source names an entrant")
+    parser.add_argument("--out", type=pathlib.Path, help="run directory; default runs/BENCHMARK")
+    parser.add_argument("--seed", type=int, help="board seed; 0-999 are development seeds")
+    parser.add_argument("--studies", type=int, help="independent repetitions; may be raised later")
+    parser.add_argument("--smoke", action="store_true", help="two evaluations per trial, one study, never ranked")
+    parser.add_argument("--retry", default="", help=f"run again trials that ended so: {','.join(RETRIES)}")
+    parser.add_argument("--mesh", help="such as data=4,fsdp=2; default all devices along data")
+    parser.add_argument("--devices", type=int, help="number of devices; default all")
+    parser.add_argument("--checkpoint-every", type=float, default=60.0, metavar="S", help="seconds (%(default)s)")
+    parser.add_argument("--no-report", action="store_true", help="leave the report to `algoperf-lite report`")
+    several = parser.add_argument_group("several processes (all on one shared run directory)")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    several.add_argument("--num-processes", type=int, default=1)
+    several.add_argument("--process-id", type=int, default=0)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs, scores and reports. 1 where trials failed, 130 where it was interrupted."""
+    from algoperf_lite import cli, config, errors, records
+
+    retry = tuple(cli.comma_list(args.retry))
+    for kind in retry:
+        if kind not in RETRIES:
+            raise errors.unknown("outcome in --retry", kind, RETRIES)
+    if args.studies is not None and args.studies < 1:
+        raise errors.UserError(f"--studies {args.studies}: accepted are 1 and more")
+    if args.seed is not None and not 0 <= args.seed < 2**31:
+        raise errors.UserError(f"--seed {args.seed}: accepted are 0 to {2**31 - 1}")
+    file = config.load_benchmark(args.benchmark)
+    workloads = cli.comma_list(args.workloads) if args.workloads is not None else None
+    submissions = cli.comma_list(args.submissions) if args.submissions is not None else None
+    _check_names(file, workloads, submissions)
+    out = args.out or pathlib.Path("runs") / (file.name + ("-smoke" if args.smoke else ""))
+
+    # Everything above costs nothing; now the machine is asked.
+    from algoperf_lite import environment, mesh, runner
+    from algoperf_lite.clock import Clock
+    from algoperf_lite.cli import progress
+
+    environment.setup(args.coordinator, args.num_processes, args.process_id)
+    import jax
+
+    first = jax.process_index() == 0
+    directory = records.RunDirectory(out, writer=first)
+    request = runner.Request(
+        benchmark=file,
+        mesh=mesh.parse(args.mesh, args.devices),
+        workloads=list(workloads) if workloads is not None else None,
+        submissions=list(submissions) if submissions is not None else None,
+        seed=args.seed,
+        studies=args.studies,
+        smoke=args.smoke,
+        retry=retry,
+        checkpoint_every_s=args.checkpoint_every,
+    )
+    shown = progress.Progress(quiet=not first)
+    directory.lock()
+    try:
+        with shown, _Interrupts() as interrupts:
+            engine = runner.Runner(
+                request, directory, Clock(processes=jax.process_count()), shown, lambda: interrupts.asked
+            )
+            benchmark = engine.resolve()
+            failed, interrupted = [], interrupts.asked
+            for spec, outcome in () if interrupted else engine.run(benchmark):
+                shown.ended(spec, outcome)
+                if outcome is None:
+                    interrupted = True
+                elif outcome.outcome in records.FAILED:
+                    failed.append((spec, outcome))
+                if interrupts.asked:
+                    interrupted = True
+                    break
+    finally:
+        directory.unlock()
+    if not first:
+        return 130 if interrupted else 0
+    if interrupted:
+        print(f"stopped; the same command goes on where it stopped ({out})", file=sys.stderr)
+        return 130
+    for spec, outcome in failed:
+        reason = outcome.message.strip().splitlines()[-1] if outcome.message.strip() else ""
+        print(f"failed: {spec.workload} {spec.entrant} study {spec.study} trial {spec.trial}: {outcome.outcome}: {reason}")
+    if failed:
+        print(f"{len(failed)} trials failed; tracebacks in {out}/trials/*/outcome.json, again with --retry error")
+    if not args.no_report:
+        _report(out)
+    return 1 if failed else 0
+
+
+def _check_names(file, workloads, submissions) -> None:
+    """Unknown names are answered before anything heavy is imported."""
+    from algoperf_lite import config, errors, registry
+
+    for kind, asked, default in (
+        ("workloads", workloads, file.workloads),
+        ("submissions", submissions, [*file.submissions, *(e.source for e in file.entrant)]),
+    ):
+        names = default if asked is None else asked
+        if kind == "submissions" and asked is not None:
+            names = list(config.entrants(list(asked)).values())
+        if asked is not None and not names:
+            raise errors.UserError(f"--{kind} is empty")
+        for name in names:
+            source = name.rpartition("=")[2]
+            if re.fullmatch(r"[A-Za-z0-9_]+", source) and source not in registry.names(kind):
+                import importlib.metadata
+
+                points = importlib.metadata.entry_points(group=f"algoperf_lite.{kind}")
+                if source not in {p.name for p in points}:
+                    hint = f"a file is named by its path, such as ./{source}.py"
+                    raise errors.unknown(kind.removesuffix("s"), source, registry.names(kind), hint)
+
+
+def _report(out: pathlib.Path) -> None:
+    """The short form on the terminal and the page beside the run."""
+    from rich.console import Console
+
+    from algoperf_lite import results
+    from algoperf_lite.report import page, terminal
+
+    terminal.print_summary(results.score(out), Console())
+    print(f"report: {page.write(out, None)}")
+
+
+class _Interrupts:
+    """Ctrl-C once: save and stop at the next evaluation. Twice: stop now. SIGTERM counts as the first."""
+
+    def __init__(self):
+        self.asked = False
+
+    def __enter__(self) -> "_Interrupts":
+        self._before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        del number, frame
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nsaving and stopping at the next evaluation; Ctrl-C again stops now", file=sys.stderr, flush=True)

@@ -1,0 +1,46 @@
+"""Eight fake CPU devices, one compile cache for the session, the tiny board, and the mirror of real data."""
+
+import os
+import pathlib
+import sys
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+ASSETS = HERE / "assets"
+CACHE = ROOT / ".cache" / f"tests-{sys.version_info.major}.{sys.version_info.minor}"
+os.environ["ALGOPERF_LITE_CACHE"] = str(CACHE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache():
+    """One persistent compile cache for all workers and subprocesses of the session, and for the next session."""
+    from algoperf_lite import environment
+
+    environment.setup()
+
+
+@pytest.fixture
+def mirror() -> pathlib.Path:
+    """The folder of real data sets: ALGOPERF_LITE_MIRROR, else shared/data beside the clone; else the test is skipped."""
+    for place in (os.environ.get("ALGOPERF_LITE_MIRROR"), ROOT.parent / "shared" / "data"):
+        if place and pathlib.Path(place).is_dir():
+            return pathlib.Path(place)
+    pytest.skip("no mirror of the data sets: set ALGOPERF_LITE_MIRROR")
+
+
+@pytest.fixture
+def tiny_toml() -> pathlib.Path:
+    """The tiny board's benchmark file."""
+    return ASSETS / "tiny.toml"
+
+
+def subprocess_env(devices: int = 1, **more: str) -> dict[str, str]:
+    """Environment of a child process: its own number of fake devices, the session's compile cache."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
