@@ -14,9 +14,7 @@ WIDTH, DEPTH, HEAD_DIM = 48, 3, 16
 BATCH_SIZE = 64
 
 
-def build(
-    *, width: int = WIDTH, depth: int = DEPTH, qk_norm: bool = True, post_norm: bool = False
-) -> spec.Workload:
+def build(*, width: int = WIDTH, depth: int = DEPTH, qk_norm: bool = True, post_norm: bool = False) -> spec.Workload:
     """The workload, or a variant of it; `width` is a multiple of the head dimension 16."""
 
     def make(rngs: nnx.Rngs, width: int) -> ViT:

@@ -75,7 +75,7 @@ def draw_windows(data, key, step):
 
 
 def excess(apply, params, model_state, batch):
-    """Sums over the unmasked windows, without each one's first position, whose true law is not known from the window."""
+    """Sums over the unmasked windows, without each one's first position, whose true law the window cannot tell."""
     tokens, law = batch["tokens"], batch["teacher"]
     logits, _ = apply(params, model_state, tokens[:, :-1], train=False, rate=0.0, key=None)
     log_q = jax.nn.log_softmax(logits[:, 1:])

@@ -29,7 +29,8 @@ class Network:
 
     Attributes:
       init: `init(key) -> (params, model_state)`; traceable. `model_state` is `{}` without running statistics.
-      apply: `apply(params, model_state, *args, **kwargs) -> (outputs, new_model_state)`; the rest goes to the module's call.
+      apply: `apply(params, model_state, *args, **kwargs) -> (outputs, new_model_state)`; the module's call
+        gets the rest.
       roles: `spec.Role` per parameter.
     """
 

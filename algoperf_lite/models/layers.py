@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 
+_lecun = nnx.initializers.lecun_normal()
+
+
 class Linear(nnx.Linear):
     """x [..., in] @ kernel [in, out], without bias, as one product of two matrices.
 
@@ -12,7 +15,7 @@ class Linear(nnx.Linear):
     slower than the same numbers as [B T, in] x [in, out] (jax 0.10, one core).
     """
 
-    def __init__(self, width_in: int, width_out: int, *, kernel_init=nnx.initializers.lecun_normal(), rngs: nnx.Rngs):
+    def __init__(self, width_in: int, width_out: int, *, kernel_init=_lecun, rngs: nnx.Rngs):
         super().__init__(width_in, width_out, use_bias=False, kernel_init=kernel_init, rngs=rngs)
 
     def __call__(self, x):

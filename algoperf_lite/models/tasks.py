@@ -1,6 +1,7 @@
 """What the workloads of one task share: loss, sums and metrics of image classification and of language modelling.
 
-The functions take the network's `apply` first; a workload binds it. `reg` is `spec.Reg`; a key is None outside training.
+The functions take the network's `apply` first; a workload binds it. `reg` is `spec.Reg`; outside training the
+key is None.
 """
 
 import jax
