@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-
 _lecun = nnx.initializers.lecun_normal()
 
 
