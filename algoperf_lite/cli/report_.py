@@ -4,13 +4,14 @@ import argparse
 import pathlib
 
 HELP = "write the HTML report of a run directory, and its tables (CSV, Markdown, LaTeX)"
-EXAMPLES = ("report runs/demo", "report runs/demo --out comparison.html")
+EXAMPLES = ("report runs/demo", "report runs/demo --out comparison.html", "report runs/demo --tensorboard curves")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("dir", help="a run directory")
     parser.add_argument("--out", type=pathlib.Path, help="the page; default DIR/report.html")
+    parser.add_argument("--tensorboard", type=pathlib.Path, metavar="FOLDER", help="also write curves as event files")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -18,4 +19,9 @@ def main(args: argparse.Namespace) -> int:
     from algoperf_lite.report import page
 
     print(f"report: {page.write(args.dir, args.out)}")
+    if args.tensorboard:
+        from algoperf_lite.report import tensorboard
+
+        count = tensorboard.write(args.dir, args.tensorboard)
+        print(f"event files of {count} trials: {args.tensorboard}; see them with `tensorboard --logdir {args.tensorboard}`")
     return 0

@@ -1,0 +1,154 @@
+"""Time per step in the harness over a hand-written loop of the same step, in interleaved pairs.
+
+Run: python benchmarks/overhead.py [--workloads digits_vit,markov_lm] [--pairs 30] [--out benchmarks/results/overhead.json]
+
+Three columns per workload, each the median over pairs of blocks of one evaluation interval, order alternating:
+  harness / hand   what `trial.run` does per interval (`Clock.charge` of the compiled chunk, losses fetched), over a loop
+                   written by hand: `jax.jit` of one step, called in a Python `for`, blocked on at the end
+  hand / hand      the A/A control: what the machine's noise alone gives
+  scan / dispatch  the engine's scanned chunk over the engine's own step dispatched one by one
+The harness should stay at or below 1.02 of the loop written by hand.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from algoperf_lite import cli, engine, environment, errors, mesh, records, registry, spec
+from algoperf_lite.clock import Clock
+
+
+def by_hand(workload: spec.Workload, bench: engine.Bench, submission: registry.Submission, hparams: dict):
+    """A training loop as one would write it without the harness; shares no code with the engine."""
+    tx = submission.build(workload.problem(), hparams)
+    key = jax.random.key(0)
+
+    def step(params, model_state, opt_state, number):
+        batch = workload.batch(bench.data, jax.random.fold_in(key, 1), number)
+
+        def loss(p):
+            return workload.loss(p, model_state, batch, jax.random.fold_in(key, number), True, spec.NO_REG)
+
+        (value, model_state), grad = jax.value_and_grad(loss, has_aux=True)(params)
+        extra = {"value": value, "grad": grad, "value_fn": lambda p: loss(p)[0]}
+        updates, opt_state = tx.update(grad, opt_state, params, **extra)
+        return optax.apply_updates(params, updates), model_state, opt_state, value
+
+    compiled = jax.jit(step, donate_argnums=(0, 1, 2))
+    params, model_state = jax.jit(workload.init)(key)
+    state = [params, model_state, jax.jit(tx.init)(params)]
+    numbers = [jnp.int32(i) for i in range(workload.interval)]
+
+    def block() -> float:
+        jax.block_until_ready(state)
+        start = time.perf_counter()
+        value = None
+        for number in numbers:
+            *state[:], value = compiled(*state, number)
+        jax.block_until_ready((state, value))
+        return time.perf_counter() - start
+
+    return block
+
+
+def in_harness(programs: engine.Programs, hparams: dict, clock: Clock):
+    """One interval as the trial loop runs it: charged seconds."""
+    hyper, key, data = programs.hyper(hparams), programs.key(0), programs.bench.data
+    params, model_state = programs.start(key)
+    state = [engine.Carry(params, model_state, programs.opt_init(params, hyper))]
+
+    def block() -> float:
+        number = programs.step_number(0)
+        (state[0], losses), seconds = clock.charge(programs.chunk, state[0], hyper, data, key, number)
+        np.asarray(losses)
+        return seconds
+
+    return block
+
+
+def dispatched(programs: engine.Programs, hparams: dict):
+    """The engine's step, one call a step."""
+    step = engine.dispatch_step(programs, hparams)
+    hyper, key, data = programs.hyper(hparams), programs.key(0), programs.bench.data
+    params, model_state = programs.start(key)
+    state = [engine.Carry(params, model_state, programs.opt_init(params, hyper))]
+    numbers = [programs.step_number(i) for i in range(programs.bench.workload.interval)]
+
+    def block() -> float:
+        jax.block_until_ready(state)
+        start = time.perf_counter()
+        loss = None
+        for number in numbers:
+            state[0], loss = step(state[0], hyper, data, key, number)
+        jax.block_until_ready((state, loss))
+        return time.perf_counter() - start
+
+    return block
+
+
+def ratio(a, b, pairs: int) -> dict[str, float]:
+    """Median and quartiles of a / b over interleaved pairs (a b, b a, a b, ...)."""
+    for block in (a, b):
+        block()
+    ratios = []
+    for i in range(pairs):
+        if i % 2:
+            second, first = b(), a()
+        else:
+            first, second = a(), b()
+        ratios.append(first / second)
+    low, median, high = np.percentile(ratios, (25, 50, 75))
+    return {"median": float(median), "low": float(low), "high": float(high)}
+
+
+def main() -> int:
+    """Prints a table; 1 where the harness costs over 2 %."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", default="digits_resnet,digits_vit,markov_lm,shakespeare_lm")
+    parser.add_argument("--submission", default="nadamw")
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--out", type=pathlib.Path)
+    args = parser.parse_args()
+    environment.setup()
+    submission = registry.load_submission(args.submission)
+    hparams = submission.resolve({})
+    result = {"manifest": environment.manifest(), "pairs": args.pairs, "date": records.utc(), "workloads": {}}
+    print(f"load average {os.getloadavg()[0]:.2f} on {environment.usable_cores()} cores, {args.pairs} pairs")
+    print(f"{'workload':<16}{'harness / hand':>26}{'hand / hand':>26}{'scan / dispatch':>26}")
+    worst = 0.0
+    for name in cli.comma_list(args.workloads):
+        try:
+            workload = registry.load_workload(name)
+            bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+        except errors.EnvironmentFault as e:
+            print(f"{name:<16} left out: {e}")
+            continue
+        programs = engine.compile_programs(bench, submission, hparams)
+        harness = in_harness(programs, hparams, Clock())
+        hand, twin = (by_hand(workload, bench, submission, hparams) for _ in range(2))
+        row = {
+            "harness / hand": ratio(harness, hand, args.pairs),
+            "hand / hand": ratio(hand, twin, args.pairs),
+            "scan / dispatch": ratio(harness, dispatched(programs, hparams), args.pairs),
+        }
+        result["workloads"][name] = row
+        worst = max(worst, row["harness / hand"]["median"])
+        cells = (f"{r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in row.values())
+        print(f"{name:<16}" + "".join(f"{c:>26}" for c in cells), flush=True)
+    print(f"load average at the end {os.getloadavg()[0]:.2f}; medians with quartiles")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    return int(worst > 1.02)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
