@@ -28,6 +28,7 @@ class Request:
     workloads: list[str] | None = None
     submissions: list[str] | None = None
     seed: int | None = None
+    nonce: str | None = None  # draws the seed of a publication board (P11)
     studies: int | None = None
     smoke: bool = False
     retry: tuple[str, ...] = ()
@@ -93,7 +94,10 @@ class Runner:
         )
         if not sources:
             raise errors.UserError(f"benchmark {file.name} has no submissions; name some: --submissions nadamw,my.py")
+        hashes = [self._submission(name, source).sha256 for name, source in sources.items()]
         seed = file.seed if request.seed is None else request.seed
+        if request.nonce is not None:
+            seed = search.board_seed(hashes, file.version, request.nonce)
         studies = request.studies or file.studies
         if request.smoke:
             studies = 1

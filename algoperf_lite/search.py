@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 EXTERNAL_POINTS = 5
 SELF_TUNING_FACTOR = 1.5
+AUTHOR_SEEDS = 1000
 
 
 def hash_int(*parts: Any) -> int:
     """A whole number in [0, 2^31) from any JSON values; the one way in which seeds are made."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
+
+
+def board_seed(submission_hashes: Sequence[str], benchmark_version: int, nonce: str) -> int:
+    """Seed of a publication board: drawn after the submissions are frozen, 1000 or more (author seeds are 0-999)."""
+    return AUTHOR_SEEDS + hash_int("board", sorted(submission_hashes), benchmark_version, nonce) % (2**31 - AUTHOR_SEEDS)
 
 
 def trial_seed(board_seed: int, workload: str, study: int, trial: int) -> int:

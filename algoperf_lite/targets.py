@@ -63,7 +63,8 @@ class Procedure:
         tries = []
         for attempt in range(MAX_TRIES):
             values = winner["reached"] if attempt == 0 else self._block("V", attempt, winner, HORIZON)["reached"]
-            tries.append(self._confirm(attempt, winner, self._target(values)))
+            target = self.target(values, self.workload.metric_resolution)
+            tries.append({"reached_in_V": values, **self._confirm(attempt, winner, target)})
             if tries[-1]["confirmed"]:
                 break
         reference = self._order([m for m in measured if m["optimizer"] == "nadamw"])[0]
@@ -140,16 +141,14 @@ class Procedure:
         """By the median of the final values, best first."""
         return sorted(measured, key=lambda m: float(np.median([self._rank(v) for v in m["finals"]])))
 
-    def _target(self, values: Sequence[float | None]) -> float:
+    def target(self, values: Sequence[float | None], resolution: float) -> float:
         """The value that 8 of 10 reach; of a discrete metric, half-way to the next value below (P12)."""
         ordered = sorted(values, key=self._rank)
         value = ordered[int(np.ceil(REACH_IN_V * len(ordered))) - 1]
         if value is None:
             raise errors.UserError(f"workload {self.workload.name}: under 8 of 10 seeds reach any value; make it easier")
-        if self.workload.metric_resolution:
-            sign = -1 if self.workload.direction == "max" else 1
-            return float(value + sign * self.workload.metric_resolution / 2)
-        return float(value)
+        worse = -1 if self.workload.direction == "max" else 1
+        return float(value + worse * resolution / 2)
 
     def _hit(self, curve: Sequence[float | None], target: float) -> float | None:
         """Share of the step budget at the first hit."""
@@ -208,7 +207,8 @@ class Procedure:
 
     def _record(self, tuned, measured, winner, tries, reference) -> dict[str, Any]:
         last = tries[-1]
-        tests = [self.done[k]["test"] for k in self.done if k[0] == "C" and k[1] == len(tries) - 1]
+        tests = [row["test"] for row in self.done.values() if (row["block"], row["try"]) == ("C", len(tries) - 1)]
+        hits = [self._hit(c, last["target"]) for c in reference["curves"]]
         sd = float(np.std([v for v in winner["finals"] if v is not None], ddof=1)) if self.plan.seeds > 1 else 0.0
         direction = 1 if self.workload.direction == "max" else -1
         versions = _versions()
@@ -222,11 +222,12 @@ class Procedure:
             "package_version": __version__,
             **versions,
             "validation_target": last["target"],
-            "test_target": self._test_target(tests),
+            "test_target": self.target(tests, self._test_resolution()),
             "seed_sd": sd,
             "set_by": _identity(winner),
             "reference": reference["hparams"],
-            "reference_hit_share_of_budget": [self._hit(c, last["target"]) for c in reference["curves"]],
+            "reference_hit_share_of_budget": hits,
+            "reference_steps": self._steps(hits),
             "rank_with_target_moved": {
                 str(shift): self._ranking(measured, last["target"] + shift * direction * sd) for shift in (-1, 0, 1)
             },
@@ -235,9 +236,18 @@ class Procedure:
             "T": [{k: t[k] for k in ("optimizer", "point", "hparams", "final", "reached")} for t in tuned],
         }
 
-    def _test_target(self, tests: list[float | None]) -> float:
-        """The test value that 8 of 10 runs of C have at their end."""
-        return self._target(tests)
+    def _test_resolution(self) -> float:
+        """Step between attainable values of the test metric: other than validation's where the split is."""
+        if not self.workload.metric_resolution:
+            return 0.0
+        data = self.workload.load()
+        sizes = [len(next(iter(data[split].values()))) for split in ("validation", "test")]
+        return self.workload.metric_resolution * sizes[0] / sizes[1]
+
+    def _steps(self, hits: Sequence[float | None]) -> float | None:
+        """Median steps to the target, None where most seeds miss it."""
+        median = float(np.median([np.inf if h is None else h for h in hits]))
+        return median * self.workload.step_budget if np.isfinite(median) else None
 
     def _ranking(self, measured: list[dict[str, Any]], target: float) -> list[str]:
         """Optimizers by the median hit of their best setting in V; misses are last."""

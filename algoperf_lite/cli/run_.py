@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submissions", help="X,mine=my.py in place of the benchmark's; name=source names an entrant")
     parser.add_argument("--out", type=pathlib.Path, help="run directory; default runs/BENCHMARK")
     parser.add_argument("--seed", type=int, help="board seed; 0-999 are development seeds")
+    parser.add_argument("--nonce", help="draw the board seed from the frozen submissions and this text (publication)")
     parser.add_argument("--studies", type=int, help="independent repetitions; may be raised later")
     parser.add_argument("--smoke", action="store_true", help="two evaluations per trial, one study, never ranked")
     parser.add_argument("--retry", default="", help=f"run again trials that ended so: {','.join(RETRIES)}")
@@ -48,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
         raise errors.UserError(f"--studies {args.studies}: accepted are 1 and more")
     if args.seed is not None and not 0 <= args.seed < 2**31:
         raise errors.UserError(f"--seed {args.seed}: accepted are 0 to {2**31 - 1}")
+    if args.seed is not None and args.nonce is not None:
+        raise errors.UserError("--seed and --nonce exclude each other: the nonce draws the seed")
     file = config.load_benchmark(args.benchmark)
     workloads = cli.comma_list(args.workloads) if args.workloads is not None else None
     submissions = cli.comma_list(args.submissions) if args.submissions is not None else None
@@ -70,6 +73,7 @@ def main(args: argparse.Namespace) -> int:
         workloads=list(workloads) if workloads is not None else None,
         submissions=list(submissions) if submissions is not None else None,
         seed=args.seed,
+        nonce=args.nonce,
         studies=args.studies,
         smoke=args.smoke,
         retry=retry,
