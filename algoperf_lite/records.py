@@ -92,6 +92,7 @@ class Benchmark(Struct, kw_only=True):
     version: int
     ruleset: Literal["external", "self"]
     seed: int
+    nonce: str | None = None  # what the seed was drawn with (P11); None where it was given
     studies: int
     points: int  # per study, at most
     budget_factor: float  # of the ruleset: 1 external, 1.5 self-tuning

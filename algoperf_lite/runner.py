@@ -70,9 +70,9 @@ class Runner:
         Raises:
           UserError: names, files, hyperparameters or a directory that do not fit.
         """
-        wanted = self._wanted()
-        if self.directory.exists():
-            old = self.directory.benchmark()
+        old = self.directory.benchmark() if self.directory.exists() else None
+        wanted = self._wanted(old)
+        if old is not None:
             _check_fixed(old, wanted, self.directory)
             benchmark = self._extended(old, wanted)
         else:
@@ -84,8 +84,8 @@ class Runner:
             self.directory.write_benchmark(benchmark)
         return benchmark
 
-    def _wanted(self) -> Benchmark:
-        """The request as a benchmark without costs."""
+    def _wanted(self, old: Benchmark | None) -> Benchmark:
+        """The request as a benchmark without costs; a seed that was drawn for `old` is not drawn again."""
         request, file = self.request, self.request.benchmark
         sources = config.entrants(
             request.submissions
@@ -96,7 +96,9 @@ class Runner:
             raise errors.UserError(f"benchmark {file.name} has no submissions; name some: --submissions nadamw,my.py")
         hashes = [self._submission(name, source).sha256 for name, source in sources.items()]
         seed = file.seed if request.seed is None else request.seed
-        if request.nonce is not None:
+        if old is not None and request.nonce is not None and request.nonce == old.nonce:
+            seed = old.seed
+        elif request.nonce is not None:
             seed = search.board_seed(hashes, file.version, request.nonce)
         studies = request.studies or file.studies
         if request.smoke:
@@ -113,6 +115,7 @@ class Runner:
             version=file.version,
             ruleset=file.ruleset,
             seed=seed,
+            nonce=request.nonce,
             studies=studies,
             points=max(len(study) for e in entrants for study in e.points),
             budget_factor=search.SELF_TUNING_FACTOR if file.ruleset == "self" else 1.0,
