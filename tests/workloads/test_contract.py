@@ -44,34 +44,27 @@ class Built:
     evaluate: object
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
-def built(request, data_of):
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def built(request, tmp_path, monkeypatch):
     case = request.param
+    if case.name == "shakespeare_lm":
+        monkeypatch.setenv("ALGOPERF_LITE_MIRROR", str(request.getfixturevalue("mirror")))
+        monkeypatch.setenv("ALGOPERF_LITE_DATA", str(tmp_path))
+    return _build(case)
+
+
+@functools.cache
+def _build(case):
     workload = _module(case).build(width=case.width, depth=case.depth)
     return Built(
         case,
         workload,
-        data_of(case.name, workload),
+        workload.load(),
         jax.jit(workload.init),
         jax.jit(workload.batch),
         jax.jit(jax.value_and_grad(workload.loss, has_aux=True), static_argnums=4),
         jax.jit(workload.evaluate),
     )
-
-
-@pytest.fixture(scope="module")
-def data_of(request):
-    @functools.cache
-    def load(name, workload):
-        if workload.data:
-            mirror = request.getfixturevalue("mirror")
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("ALGOPERF_LITE_MIRROR", str(mirror))
-                patch.setenv("ALGOPERF_LITE_DATA", str(request.getfixturevalue("tmp_path_factory").mktemp("data")))
-                return workload.load()
-        return workload.load()
-
-    return load
 
 
 def _module(case):
