@@ -34,9 +34,7 @@ def study_times(board: Board, unit: Unit, shown: Unit | None = None) -> np.ndarr
         [
             [
                 [
-                    best[name, workload.name, study].time(shown or unit)
-                    if (name, workload.name, study) in best
-                    else np.inf
+                    best[name, workload.name, study].time(shown or unit) if (name, workload.name, study) in best else np.inf
                     for study in range(board.studies)
                 ]
                 for workload in board.workloads

@@ -115,7 +115,7 @@ def holm(p: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
     level = alpha
     for rank, i in enumerate(order):
         level = alpha / (len(order) - rank) if going else level
-        going = going and bool(p[i] <= level)
+        going = bool(p[i] <= level)  # the level stays after the first failure, so all larger p values fail too
         levels[i], rejected[i] = level, going
     return levels, rejected
 

@@ -1,13 +1,13 @@
 """From files to the schema of DESIGN 3.6."""
 
+import dataclasses
 import json
 
+import msgspec
 import pytest
 
 from algoperf_lite import errors, records, results, search
 from tests import synthetic_run
-
-pytestmark = pytest.mark.fast
 
 
 def hit(entrant, workload, study, trial):
@@ -136,8 +136,6 @@ def test_starred_hit_and_charged_compilation_are_flagged(run):
 def test_noisy_board_ranks_by_steps_times_cost(run):
     board = synthetic_run.benchmark()
     cost = board.costs["nadamw"]["digits"]["{}"]
-    import msgspec
-
     dear = msgspec.structs.replace(cost, factor=4.0)
     board.costs["nadamw"] = {workload: {"{}": dear} for workload in board.workloads}
     found = run(board, noisy=True)
@@ -153,6 +151,24 @@ def test_resolution_over_five_percent_is_flagged(run):
     assert found["resolution"]["nadamw"]["digits"] == pytest.approx(0.05)
     assert not found["cells"]["nadamw"]["digits"]["coarse"]  # at 5 %, not over it
     assert "coarse" in kinds(found)
+
+
+def test_budget_of_the_board_includes_the_rulesets_factor(tmp_path):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(ruleset="self", budget_factor=1.5), hit)
+    assert results.read(path).board.workloads[0].budget == 750.0
+
+
+def test_pair_of_different_drivers_says_so(tmp_path):
+    path = synthetic_run.write(tmp_path, synthetic_run.benchmark(), hit)
+    found = results.read(path)
+    runs = {
+        key: dataclasses.replace(run, spec=msgspec.structs.replace(run.spec, driver="dispatch"))
+        if key[0] == "lion"
+        else run
+        for key, run in found.runs.items()
+    }
+    pair = results.summarise(dataclasses.replace(found, runs=runs))["pairs"][0]
+    assert "different drivers (dispatch against scan)" in pair["additions"]
 
 
 def test_twin_is_a_control_and_no_pair(run):

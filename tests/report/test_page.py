@@ -13,7 +13,6 @@ from algoperf_lite import results
 from algoperf_lite.report import figures, page, tables, terminal, text
 from tests import synthetic_run
 
-pytestmark = pytest.mark.fast
 NASTY = "<script>alert('x')</script>&\"[bold]"
 
 
@@ -44,9 +43,7 @@ class Loads(html.parser.HTMLParser):
         self.found = []
 
     def handle_starttag(self, tag, attrs):
-        self.found += [
-            (tag, name) for name, _ in attrs if name in ("src", "href", "srcset", "data", "action", "poster")
-        ]
+        self.found += [(tag, name) for name, _ in attrs if name in ("src", "href", "srcset", "data", "action", "poster")]
         self.found += [(tag, "")] if tag in ("script", "link", "iframe", "object", "embed", "base") else []
         self.found += [(tag, name) for name, _ in attrs if name.startswith("on")]
 

@@ -7,8 +7,6 @@ import pytest
 import scoring
 from tests.scoring.boards import board
 
-pytestmark = pytest.mark.fast
-
 
 def history(value=0.5, steps=(10, 20)):
     return {("w", study, 0): [(step, (0.1, {"accuracy": value})) for step in steps] for study in range(3)}

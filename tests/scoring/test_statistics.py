@@ -8,7 +8,6 @@ import pytest
 import scoring
 from scoring import statistics
 
-pytestmark = pytest.mark.fast
 INF = math.inf
 
 

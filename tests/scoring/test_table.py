@@ -8,8 +8,6 @@ import pytest
 import scoring
 from tests.scoring.boards import board, trial
 
-pytestmark = pytest.mark.fast
-
 
 def test_time_of_a_number_that_is_none_is_a_miss():
     for time in (math.nan, math.inf):
@@ -59,3 +57,7 @@ def test_steps_only_needs_more_than_a_tenth_of_noisy_trials():
     over = dataclasses.replace(ten, trials=(*noisy[:2], *ten.trials[2:]))
     assert over.steps_only
     assert over.unit == "steps_x_cost"
+
+
+def test_limits_are_the_clocks_second_stop():
+    assert board({"a": {"w": [[100.0]]}}, budget=400.0).limits.tolist() == [500.0]

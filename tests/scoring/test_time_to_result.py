@@ -13,14 +13,11 @@ import scoring
 from scoring import time_to_result
 from tests.scoring.boards import board, trial
 
-pytestmark = pytest.mark.fast
 INF = math.inf
 
 
 def score_of(table):
-    return dict(
-        zip(table.entrants, scoring.scores(scoring.medians(scoring.study_times(table, table.unit))), strict=True)
-    )
+    return dict(zip(table.entrants, scoring.scores(scoring.medians(scoring.study_times(table, table.unit))), strict=True))
 
 
 # ---------------------------------------------------------------------------------------------- worked by hand

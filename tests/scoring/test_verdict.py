@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import scoring
 from scoring import verdict
 
-pytestmark = pytest.mark.fast
 INF = math.inf
 SPREAD = np.array([-1.0, 0.0, 1.0])  # mean 0, variance 1 with ddof = 1
 
@@ -76,6 +75,15 @@ def test_paired_uses_the_differences_by_study():
     a, b = [cell(100, 0.3)], [cell(102, 0.301)]
     assert decide(a, b).verdict == "not separable"
     assert decide(a, b, paired=True).verdict == "better"
+
+
+def test_paired_interval_of_a_worked_pair():
+    # Differences of logs d - 0.1, d, d + 0.1: se = 0.1 / sqrt 3, 2 degrees of freedom.
+    from scipy import stats
+
+    found = decide([cell(100, 0.3)], [cell(200, 0.2)], paired=True)
+    half = stats.t.ppf(1 - 0.016 / 2, 2) * 0.1 / math.sqrt(3)
+    assert np.log(found.interval) == pytest.approx([math.log(0.5) - half, math.log(0.5) + half])
 
 
 @pytest.mark.parametrize(("studies", "look"), [(1, 0), (2, 0), (3, 3), (4, 3), (5, 5), (9, 5), (10, 10), (25, 20)])
@@ -146,6 +154,13 @@ def test_no_better_where_times_and_hits_disagree():
     assert found.interval[1] < 1  # the times alone would have said better
 
 
+def test_small_difference_of_times_is_not_called_small_beside_a_lead_in_hits():
+    a = [cell(100, 0.001), cell(100)]
+    b = [cell(102, 0.001), np.full(3, INF)]
+    found = decide(a, b)
+    assert (found.verdict, found.additions) == ("better", ())
+
+
 def test_hit_counts_alone_can_decide():
     a, b = [cell(100, 0.01)] * 3, [np.full(3, INF)] * 3
     found = decide(a, b)
@@ -200,6 +215,13 @@ def test_further_studies_are_steps_to_looks_and_grow_with_the_spread():
     assert narrow.further["10%"][0] in (0, 2, 7, 17)
     assert narrow.further["10%"][0] <= narrow.further["5%"][0]
     assert wide.further["5%"] == (None, None)
+
+
+def test_larger_boards_need_more_studies():
+    alone = decide([cell(100, 0.02)], [cell(100, 0.02)]).further["10%"]
+    times = np.array([[cell(100, 0.02)]] * 8)
+    among = scoring.verdicts(tuple("abcdefgh"), ("w",), times, np.array([1000.0]))[0].further["10%"]
+    assert tuple(INF if n is None else n for n in alone) < tuple(INF if n is None else n for n in among)
 
 
 def test_more_studies_are_needed_at_the_upper_end_of_the_range():
