@@ -44,5 +44,5 @@ def build(*, width: int = WIDTH, depth: int = DEPTH, last_norm_scale: float = 1.
         roles=net.roles,
         metric_resolution=1 / 800,
         provenance="scikit-learn digits, 25 positions, contrast U(.5, 1), noise .2; basic blocks of arXiv 1512.03385",
-        batch_stats_batches=8,
+        batch_stats_batches=32,
     )
