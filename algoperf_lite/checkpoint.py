@@ -38,10 +38,10 @@ def save(folder: pathlib.Path, step: int, arrays: Any, numbers: dict[str, Any], 
                 if other != step:
                     (folder / f"{other}.json").unlink()
                     shutil.rmtree(folder / str(other), ignore_errors=True)
-    except OSError as e:
+    except Exception as e:  # tensorstore tells of a full disk by ValueError: RESOURCE_EXHAUSTED
+        reason = getattr(e, "strerror", None) or f"{type(e).__name__}: {e}"
         raise errors.EnvironmentFault(
-            f"cannot write a checkpoint under {folder}: {e.strerror or e}; "
-            "free or mend the disk and run the same command again"
+            f"cannot write a checkpoint under {folder}: {reason}; free or mend the disk and run the same command again"
         ) from e
 
 
@@ -51,6 +51,9 @@ def restore(folder: pathlib.Path, abstract: Any) -> tuple[Any, dict[str, Any]] |
     Args:
       abstract: pytree of `jax.ShapeDtypeStruct` with shardings: it may be restored onto another mesh than it was saved
         from.
+
+    Raises:
+      EnvironmentFault: the checkpoint cannot be read.
     """
     steps = _steps(folder)
     if not steps:
@@ -58,10 +61,16 @@ def restore(folder: pathlib.Path, abstract: Any) -> tuple[Any, dict[str, Any]] |
     import orbax.checkpoint as ocp
 
     step = max(steps)
-    numbers = json.loads((folder / f"{step}.json").read_text())
-    with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore(folder.resolve() / str(step), abstract)
-    return jax.block_until_ready(arrays), numbers
+    try:
+        numbers = json.loads((folder / f"{step}.json").read_text())
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = jax.block_until_ready(checkpointer.restore(folder.resolve() / str(step), abstract))
+    except Exception as e:
+        raise errors.EnvironmentFault(
+            f"checkpoint {folder / str(step)} cannot be read: {type(e).__name__}: {e}; "
+            f"remove {folder} and run the same command again: the trial starts over"
+        ) from e
+    return arrays, numbers
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

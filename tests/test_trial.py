@@ -407,6 +407,33 @@ def test_full_disk_is_the_machines_and_leaves_no_outcome(what, programs, whole, 
     _same_as_whole(place, trial.run(tiny_trial.job(programs), place, Clock()), whole)
 
 
+def test_checkpoint_that_the_disk_refuses_deep_inside_is_not_the_submissions_fault(programs, tmp_path, monkeypatch):
+    """tensorstore's words for a full disk hold those of a full memory."""
+    import orbax.checkpoint as ocp
+
+    def full(*args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing local file: No space left on device [os_error_code='28']")
+
+    monkeypatch.setattr(ocp.StandardCheckpointer, "save", full)
+    job = tiny_trial.job(programs, checkpoint_every_s=0.0)
+    place = tiny_trial.folder(tmp_path, job)
+    with pytest.raises(errors.EnvironmentFault, match="No space left on device"):
+        trial.run(job, place, Clock())
+    assert place.outcome() is None
+
+
+def test_checkpoint_that_is_damaged_is_named(programs, tmp_path):
+    job = tiny_trial.job(programs)
+    place = tiny_trial.folder(tmp_path, job)
+    assert trial.run(job, place, Clock(), stop=_stopping_at(place, 8)) is None
+    for file in (place.checkpoints / "8").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.raises(errors.EnvironmentFault, match="ckpt/8 cannot be read.*starts over"):
+        trial.run(job, place, Clock())
+    assert place.outcome() is None
+
+
 def _after(fail, real, is_it):
     return lambda *args, **kwargs: fail() if is_it(*args) else real(*args, **kwargs)
 
