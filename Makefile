@@ -21,7 +21,7 @@ test-long: $(VENV)/.installed-test
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python benchmarks/overhead.py

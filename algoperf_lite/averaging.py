@@ -33,7 +33,7 @@ def polynomial_decay(
         if params is None:
             raise ValueError("averaging needs the parameters: call update(updates, state, params)")
         updates, inner_state = inner.update(updates, state.inner, params, **extra_args)
-        count = optax.safe_increment(state.count)
+        count = jnp.asarray(optax.safe_increment(state.count))
         weight = (1.0 + alpha) / (count.astype(jnp.float32) + alpha)
         average = jax.tree.map(
             lambda avg, p, u: avg + (weight * (p + u - avg)).astype(avg.dtype), state.average, params, updates

@@ -8,7 +8,7 @@ seconds divided by what a step of the reference takes on this machine at about t
 import gc
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -110,8 +110,8 @@ class CompilationCounter:
     """Counts XLA compilations (cache hits included) while active; a context manager. None may fall in charged time."""
 
     EVENT = "/jax/core/compile/backend_compile_duration"
-    _active: "list[CompilationCounter]" = []
-    _registered = False
+    _active: "ClassVar[list[CompilationCounter]]" = []
+    _registered: ClassVar[bool] = False
 
     def __init__(self):
         self.count = 0
@@ -128,8 +128,8 @@ class CompilationCounter:
         CompilationCounter._active.remove(self)
 
     @staticmethod
-    def _on_event(event: str, duration: float, **_: Any) -> None:
-        del duration
+    def _on_event(event: str, duration_secs: float, **_: Any) -> None:
+        del duration_secs
         if event == CompilationCounter.EVENT:
             for counter in CompilationCounter._active:
                 counter.count += 1

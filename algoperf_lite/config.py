@@ -11,14 +11,14 @@ from algoperf_lite import errors, registry
 from algoperf_lite.records import Struct
 
 
-class EntrantConfig(Struct, kw_only=True):
+class EntrantConfig(Struct, frozen=True, kw_only=True):
     """`[[entrant]]` of a benchmark file."""
 
     name: str
     source: str  # shipped name, path relative to the benchmark file, dotted path
 
 
-class BenchmarkConfig(Struct, kw_only=True):
+class BenchmarkConfig(Struct, frozen=True, kw_only=True):
     """A benchmark file as written, before anything is resolved."""
 
     name: str

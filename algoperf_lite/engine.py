@@ -50,11 +50,12 @@ class Bench:
     evaluate: Callable  # (params, model_state, batch) -> sums
     compile_s: float
 
-    def metrics(self, params: spec.PyTree, model_state: spec.PyTree, split: str) -> dict[str, float]:
-        """Metrics of one split; sums are added up in float64 on the host."""
+    def metrics(self, params: spec.PyTree, model_state: spec.PyTree, split: str) -> dict[str, float | None]:
+        """Metrics of one split, None where not finite; sums are added up in float64 on the host."""
         sums = [self.evaluate(params, model_state, batch) for batch in self.splits[split]]
         totals = jax.tree.map(lambda *s: np.sum([np.asarray(x, np.float64) for x in s], axis=0), *sums)
-        return {name: float(value) for name, value in self.workload.finalise(totals).items()}
+        metrics = {name: float(value) for name, value in self.workload.finalise(totals).items()}
+        return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,7 @@ def strong(tree: spec.PyTree) -> spec.PyTree:
     """Strips weak types, so that a state has one type from init on (a second one would be a second compilation)."""
 
     def strip(x):
-        if jax.dtypes.issubdtype(jnp.asarray(x).dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(jnp.asarray(x).dtype, jax.dtypes.prng_key):
             return x
         return jax.lax.convert_element_type(x, jnp.asarray(x).dtype)
 

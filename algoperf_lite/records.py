@@ -31,7 +31,7 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A frozen record; a field that the version at hand does not know is an error, never dropped."""
 
 
-class WorkloadInfo(Struct, kw_only=True):
+class WorkloadInfo(Struct, frozen=True, kw_only=True):
     """What scoring must know of a workload, without importing it."""
 
     source: str  # name or path that the registry loads
@@ -52,7 +52,7 @@ class WorkloadInfo(Struct, kw_only=True):
     reference_source: str  # "target record", or why another setting stands in
 
 
-class Entrant(Struct, kw_only=True):
+class Entrant(Struct, frozen=True, kw_only=True):
     """A named submission on a board."""
 
     name: str
@@ -64,7 +64,7 @@ class Entrant(Struct, kw_only=True):
     added: str | None = None  # UTC date, for entrants that came after the first trial (P18)
 
 
-class Cost(Struct, kw_only=True):
+class Cost(Struct, frozen=True, kw_only=True):
     """P2 and P4, for one (entrant, workload, static hyperparameters)."""
 
     factor: float
@@ -75,7 +75,7 @@ class Cost(Struct, kw_only=True):
     reference_step_s: float
 
 
-class Extension(Struct, kw_only=True):
+class Extension(Struct, frozen=True, kw_only=True):
     """Entrants or studies that were added to a board after its start."""
 
     date: str
@@ -84,7 +84,7 @@ class Extension(Struct, kw_only=True):
     sha256_before: str
 
 
-class Benchmark(Struct, kw_only=True):
+class Benchmark(Struct, frozen=True, kw_only=True):
     """`benchmark.json`: the resolved benchmark."""
 
     format: int = FORMAT
@@ -113,7 +113,7 @@ class Benchmark(Struct, kw_only=True):
         return self.seed < 1000
 
 
-class TrialSpec(Struct, kw_only=True):
+class TrialSpec(Struct, frozen=True, kw_only=True):
     """`trial.json` without its manifest: the identity of a trial. Its hash is the trial's id."""
 
     benchmark: str
@@ -138,7 +138,7 @@ class TrialSpec(Struct, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
-class Event(Struct, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True):
     """One line of `events.jsonl`: one evaluation.
 
     `submission_time_s` and `reference_steps` include this evaluation's own charge and the build charge, never those of
@@ -159,7 +159,7 @@ class Event(Struct, kw_only=True):
     test: dict[str, float | None] | None = None
 
 
-class Outcome(Struct, kw_only=True):
+class Outcome(Struct, frozen=True, kw_only=True):
     """`outcome.json`. `time_s`, `reference_steps`, `step` are those of the first hit, null without one."""
 
     outcome: Outcomes
@@ -298,7 +298,7 @@ class RunDirectory:
         return None
 
 
-class Attempt(Struct, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True):
     """One line of `attempts.jsonl`: a start of the trial, from scratch or from a checkpoint."""
 
     started: str

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,10 @@ class Procedure:
     def _tune(self) -> list[dict[str, Any]]:
         found = []
         for name in self.plan.optimizers:
-            space = {n: _inner(d) for n, d in self.submissions[name].SPACE.items()}
+            space = self.submissions[name].SPACE
+            if not isinstance(space, Mapping):
+                raise errors.UserError(f"submission {name} has no SPACE of ranges to tune in")
+            space = {n: _inner(d) for n, d in space.items()}
             seed = search.hash_int("target points", self.workload.name, self.workload.version, name)
             for index, point in enumerate(search.quasi_random(space, self.plan.points, seed)):
                 hparams = self.submissions[name].resolve({**point, "horizon_fraction": HORIZON})
@@ -200,8 +203,8 @@ class Procedure:
             if not np.isfinite(np.asarray(losses)[-1]):
                 return [*curve, *[None] * (count - len(curve))], None
             params, state = engine.evaluation_state(programs, carry, key, number)
-            curve.append(_finite(self._bench.metrics(params, state, "validation")[workload.metric]))
-        return curve, _finite(self._bench.metrics(params, state, "test")[workload.metric])
+            curve.append(self._bench.metrics(params, state, "validation")[workload.metric])
+        return curve, self._bench.metrics(params, state, "test")[workload.metric]
 
     # -- record
 
@@ -272,10 +275,6 @@ def _inner(dimension: Any) -> Any:
 
 def _identity(row: dict[str, Any]) -> dict[str, Any]:
     return {k: row[k] for k in ("optimizer", "point", "hparams")}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _key(row: dict[str, Any]) -> tuple:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from algoperf_lite import checkpoint, errors, records
-from algoperf_lite.clock import Clock, charged_reference_steps, drift, reference_step_s
+from algoperf_lite.clock import Clock, charged_reference_steps, drift
 from algoperf_lite.engine import Carry, Programs, evaluation_state
 
 REFERENCE_EVERY = 20  # evaluation intervals between reference blocks: one interval in 20 is 5 % of the run (P5)
@@ -148,13 +148,14 @@ def _save(folder: records.TrialFolder, state: State) -> None:
 def _resume(job: Job, folder: records.TrialFolder, repeated: bool) -> State | None:
     if repeated:
         return None
+    assert job.programs.carry_abstract is not None
     found = checkpoint.restore(folder.checkpoints, job.programs.carry_abstract._asdict())
     if found is None:
         return None
     arrays, numbers = found
     state = State(Carry(**arrays), **numbers)
-    state.intervals = [tuple(i) for i in state.intervals]
-    state.blocks = [tuple(b) for b in state.blocks]
+    state.intervals = [(first, last, s) for first, last, s in state.intervals]
+    state.blocks = [(step, s) for step, s in state.blocks]
     folder.attempt(state.step, state.train_s, job.host)
     return state
 
@@ -231,10 +232,10 @@ def _with_test(job: Job, state: State, event: records.Event, params, model_state
     workload = job.programs.bench.workload
     test = job.programs.bench.metrics(params, model_state, "test")
     if state.hit and state.hit["step"] == state.step:
-        value, se = test[workload.metric], test.get(f"{workload.metric}_se", 0.0)
+        value, se = test[workload.metric], test.get(f"{workload.metric}_se") or 0.0
         slack = -2 * se if workload.direction == "max" else 2 * se
-        state.hit["test"] = value if np.isfinite(value) else None
-        state.hit["test_missed"] = not workload.reaches(value, workload.test_target + slack)
+        state.hit["test"] = value
+        state.hit["test_missed"] = value is None or not workload.reaches(value, workload.test_target + slack)
     return msgspec.structs.replace(event, test=test)
 
 
@@ -249,8 +250,8 @@ def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray) -> 
     if not np.isfinite(losses[-1]):
         return "target_reached" if state.hit else "diverged"
     value = event.validation[workload.metric]
-    value = float("nan") if value is None else value
-    if np.isfinite(value) and (state.best is None or workload.reaches(value, state.best)):
+    value = float("nan") if value is None else value  # NaN reaches nothing
+    if workload.reaches(value, state.best if state.best is not None else value):
         state.best = value
     if state.hit is None and workload.reaches(value, workload.validation_target):
         state.hit = {"step": state.step, "eval_s": event.eval_charge_s, "intervals": len(state.intervals)}

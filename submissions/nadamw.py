@@ -46,7 +46,7 @@ def scale_by_nadam(b1, b2, eps) -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         del params
-        count = optax.safe_increment(state.count)
+        count = jnp.asarray(optax.safe_increment(state.count))
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
         nesterov = optax.tree.bias_correction(optax.tree.update_moment(updates, mu, b1, 1), b1, count)

@@ -23,11 +23,12 @@ def load(
       placements: canvases per image of train, validation and test.
       eval_train: how many training canvases the evaluation on training data sees.
     """
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
+    pixels, labels = load_digits(return_X_y=True)
+    images = pixels.reshape(-1, 8, 8) / 16.0
+    order = np.random.default_rng(0).permutation(len(labels))
     parts = np.split(order, [1000, 1400])
     splits = {
-        name: _place(digits.images[rows] / 16.0, digits.target[rows], times, noise, margin, seed)
+        name: _place(images[rows], labels[rows], times, noise, margin, seed)
         for name, rows, times, seed in zip(
             ("train", "validation", "test"), parts, placements, (98, 99, 100), strict=True
         )

@@ -62,7 +62,7 @@ class Attention(nnx.Module):
     def __call__(self, x):
         heads = (*x.shape[:2], -1, self.head_dim)
         q, k, v = (f(x).reshape(heads) for f in (self.query, self.key, self.value))
-        if self.query_norm is not None:
+        if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         if self.causal:
             q, k = rotary(q), rotary(k)

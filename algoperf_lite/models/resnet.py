@@ -46,7 +46,7 @@ class BasicBlock(nnx.Module):
         running = not train
         y = jax.nn.relu(self.norm1(self.conv1(x), use_running_average=running))
         y = self.norm2(self.conv2(y), use_running_average=running)
-        if self.shortcut is not None:
+        if self.shortcut is not None and self.shortcut_norm is not None:
             x = self.shortcut_norm(self.shortcut(x), use_running_average=running)
         return jax.nn.relu(x + y)
 

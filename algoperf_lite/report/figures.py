@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 34
 COLOURS = 8
 
-Line = tuple[Sequence[float], Sequence[float]]  # x, y
+Line = tuple[Sequence[float], Sequence[float | None]]
 
 
 class _Axes:

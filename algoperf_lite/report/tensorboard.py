@@ -7,8 +7,8 @@ from algoperf_lite import records
 
 def write(run_dir: str | pathlib.Path, folder: pathlib.Path) -> int:
     """One run per trial under `folder`; scalars over optimizer steps. Returns the number of trials written."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     directory = records.RunDirectory(run_dir)

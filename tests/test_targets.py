@@ -1,0 +1,111 @@
+"""The target procedure, and the records that the shipped workloads rest on."""
+
+import json
+
+import pytest
+
+from algoperf_lite import registry, spec, targets
+from tests.conftest import ASSETS, ROOT
+
+PLAN = targets.Plan(points=2, seeds=2, optimizers=("nadamw", "nesterov"))
+
+
+@pytest.fixture
+def procedure(tmp_path):
+    def make(plan=PLAN, **variant):
+        workload = registry.load_workload(str(ASSETS / "tiny.py"), **variant)
+        return targets.Procedure(workload, tmp_path / "targets", plan, lambda line: None)
+
+    return make
+
+
+def test_procedure_interrupted_resumes_without_repeating_a_run(procedure, monkeypatch):
+    whole = procedure()
+    record = whole.run()
+    lines = whole.log.read_text().splitlines()
+    whole.log.write_text("\n".join([*lines[:3], lines[3][:20]]))  # killed while it wrote its fourth run
+    trained = []
+    original = targets.Procedure._train
+    monkeypatch.setattr(targets.Procedure, "_train", lambda self, *a: trained.append(a) or original(self, *a))
+    again = procedure().run()
+    assert len(trained) == len(lines) - 3
+    assert {k: v for k, v in again.items() if k != "date"} == {k: v for k, v in record.items() if k != "date"}
+
+
+def test_procedure_blocks_use_different_seeds(procedure):
+    p = procedure()
+    p.run()
+    curves = {(k[0], k[4]): tuple(r["curve"][:15]) for k, r in p.done.items() if k[2] == "nadamw" and k[0] in "VC"}
+    assert len(set(curves.values())) == len(curves)
+
+
+def test_record_smaller_than_the_procedure_is_provisional(procedure):
+    assert procedure().run()["provisional"]
+
+
+def test_target_is_the_value_that_8_of_10_reach(procedure):
+    p = procedure()
+    values = [0.1 * i for i in range(1, 11)]
+    assert p.target(values, 0.0) == pytest.approx(0.3)  # to maximise: 0.3 ... 1.0 are eight values
+    assert p.target([*values[:-1], None], 0.0) == pytest.approx(0.2)  # a diverged seed counts as the worst
+
+
+def test_target_of_a_discrete_metric_lies_halfway_to_the_next_worse_value(procedure):
+    values = [0.8, 0.81, 0.82, 0.83, 0.84, 0.85, 0.86, 0.87, 0.88, 0.89]
+    assert procedure().target(values, 0.01) == pytest.approx(0.815)
+
+
+def test_confirmation_fails_where_hits_come_too_early(procedure):
+    p = procedure()
+    tuned = p._tune()
+    winner = p._measure(p._best(tuned, "nadamw")[:1])[0]
+    tried = p._confirm(0, winner, 0.01)  # met at the first evaluation
+    assert not tried["checks"]["median_hit"]
+    assert not tried["checks"]["defaults"]
+    assert not tried["confirmed"]
+
+
+RECORDS = sorted((ROOT / "workloads" / "targets").glob("*.json"))
+
+
+def test_every_shipped_workload_has_a_record():
+    assert {p.stem for p in RECORDS} == set(registry.names("workloads"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)
+def test_record_agrees_with_the_workload_file(path, request):
+    if path.stem == "shakespeare_lm":
+        request.getfixturevalue("mirror")
+    record, workload = json.loads(path.read_text()), registry.load_workload(path.stem)
+    for name in ("version", "validation_target", "test_target", "provisional", "seed_sd", "reference_steps"):
+        assert getattr(workload, name) == pytest.approx(record[name], rel=1e-6), name
+    assert dict(workload.reference) == pytest.approx(record["reference"], rel=1e-6)
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)
+def test_record_target_follows_from_its_own_values(path, tmp_path):
+    record = json.loads(path.read_text())
+    workload = registry.load_workload(path.stem)
+    procedure = targets.Procedure(workload, tmp_path, targets.Plan(), lambda line: None)
+    last = record["tries"][-1]
+    assert procedure.target(last["reached_in_V"], workload.metric_resolution) == record["validation_target"]
+    hits = [h is not None for h in last["hit_share_of_budget"]]
+    assert last["checks"]["hits"] == (sum(hits) >= targets.HITS_IN_C * len(hits))
+    assert record["confirmed"] == all(last["checks"].values())
+    assert record["provisional"] == workload.provisional
+
+
+@pytest.mark.parametrize("path", [p for p in RECORDS if p.stem != "shakespeare_lm"], ids=lambda p: p.stem)
+def test_best_settings_lie_in_the_inner_80_percent_of_the_shipped_spaces(path):
+    record = json.loads(path.read_text())
+    assert not record["provisional"]
+    for name in targets.OPTIMIZERS:
+        space = registry.load_submission(name).SPACE
+        rows = [r for r in record["T"] if r["optimizer"] == name and r["final"] is not None]
+        sign = -1 if registry.load_workload(path.stem).direction == "max" else 1
+        best = min(rows, key=lambda r: sign * r["final"])["hparams"]
+        for dimension, how in space.items():
+            assert isinstance(how, spec.Range)
+            plain = dimension.removeprefix("one_minus_")
+            value = 1 - best[plain] if dimension.startswith("one_minus_") else best[plain]
+            assert 0.1 <= how.quantile(value) <= 0.9, (name, dimension, value)
