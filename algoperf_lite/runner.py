@@ -240,6 +240,7 @@ class Runner:
             folder = self.directory.trial(spec.id)
             if folder.outcome() is not None:
                 folder.reset()
+            environment.broadcast(None)  # no other process looks before the first one has cleared the folder
             self.tell("trial", spec=spec)
             folder.begin(spec, environment.manifest())
             try:

@@ -87,14 +87,14 @@ def main(args: argparse.Namespace) -> int:
                 request, directory, Clock(processes=jax.process_count()), shown, lambda: interrupts.asked
             )
             benchmark = engine.resolve()
-            failed, interrupted = [], interrupts.asked
+            failed, interrupted = [], bool(environment.broadcast(interrupts.asked))
             for spec, outcome in () if interrupted else engine.run(benchmark):
                 shown.ended(spec, outcome)
                 if outcome is None:
                     interrupted = True
                 elif outcome.outcome in records.FAILED:
                     failed.append((spec, outcome))
-                if interrupts.asked:
+                if environment.broadcast(interrupts.asked):  # all processes leave together
                     interrupted = True
                     break
     finally:
