@@ -1,0 +1,90 @@
+"""What the README and docs/ say must be true of the code: commands parse, examples run, links resolve."""
+
+import re
+import shlex
+
+import pytest
+
+from algoperf_lite import cli, contract
+from tests.conftest import ROOT
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
+BY_HAND = {"docs/images/report.png"}  # a picture of a finished demo; it may come after the page that shows it
+page = pytest.mark.parametrize("path", PAGES, ids=[p.name for p in PAGES])
+
+
+def commands(text: str) -> list[str]:
+    """`algoperf-lite ...` in shell blocks (up to a comment) and in inline code."""
+    shell = "\n".join(re.findall(r"^ *```sh\n(.*?)^ *```", text, re.M | re.S))
+    inline = re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S)
+    lines = re.findall(r"^\s*(algoperf-lite [^#\n]*)", shell, re.M)
+    return [line.strip() for line in lines + re.findall(r"`(algoperf-lite [^`]*)`", inline)]
+
+
+def example(name: str) -> str:
+    """The Python block between two markers of the README."""
+    text = (ROOT / "README.md").read_text()
+    found = re.search(rf"<!-- {name}: begin -->\n```python\n(.*?)```\n<!-- {name}: end -->", text, re.S)
+    assert found is not None, f"README.md has no example {name!r}"
+    return found.group(1)
+
+
+def slug(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
+
+
+@page
+def test_commands_parse(path):
+    parser = cli.parser()
+    for command in commands(path.read_text()):
+        try:
+            parser.parse_args(shlex.split(command)[1:])
+        except SystemExit:
+            pytest.fail(f"{path.name}: {command}")
+
+
+def test_commands_are_found():
+    assert sum(len(commands(p.read_text())) for p in PAGES) > 20
+    mentioned = {shlex.split(c)[1] for c in commands((ROOT / "README.md").read_text())}
+    assert set(cli.COMMANDS) == mentioned
+
+
+def test_example_submission_passes_every_check(tmp_path):
+    file = tmp_path / "my_opt.py"
+    file.write_text(example("example submission"))
+    results = list(contract.validate_submission(str(file)))
+    assert len(results) > 5
+    assert [r for r in results if not r.ok] == []
+
+
+def test_example_problem_runs_and_learns(capsys):
+    exec(compile(example("example problem"), "README.md", "exec"), {"__name__": "readme"})
+    loss = re.fullmatch(r"loss (\d+\.\d+)\n", capsys.readouterr().out)
+    assert loss is not None
+    assert float(loss.group(1)) < 0.05  # about 14 at the start
+
+
+@page
+def test_relative_links_resolve(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if str(target.relative_to(ROOT)) in BY_HAND:
+            continue
+        assert target.exists(), f"{path.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+            assert anchor in map(slug, headings), f"{path.name}: {link}"
+
+
+@page
+def test_pages_name_no_machine(path):
+    text = path.read_text()
+    own = re.findall(r"(?<![\w.:/])/(?:root|work|home|tmp|Users|mnt)\b\S*", text)
+    # The host of an index or mirror of packages has no place in a page that others read.
+    index = re.findall(r"\S*(?:\bpypi|pythonhosted|simple/|--index-url|--extra-index|artifactory|nexus)\S*", text, re.I)
+    assert own + index == []
+    assert "\N{EM DASH}" not in text
