@@ -1,0 +1,415 @@
+"""The compiled programs: the scan driver against its oracle, one compilation for all points, and what is refused."""
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algoperf_lite import engine, errors, mesh, registry, spec
+from algoperf_lite.clock import CompilationCounter
+from algoperf_lite.engine import Carry
+from tests import tiny_trial
+
+SMALL = {  # width and depth that tests can afford
+    "digits_resnet": (4, 1),
+    "digits_vit": (16, 1),
+    "markov_lm": (32, 1),
+    "shakespeare_lm": (32, 1),
+}
+
+
+def small(name, request, monkeypatch, tmp_path, steps=4):
+    """A shipped workload, small, with evaluations every `steps` steps."""
+    width, depth = SMALL[name]
+    workload = registry.load_workload(name, width=width, depth=depth)
+    if workload.data:
+        monkeypatch.setenv("ALGOPERF_LITE_MIRROR", str(request.getfixturevalue("mirror")))
+        monkeypatch.setenv("ALGOPERF_LITE_DATA", str(tmp_path))
+    return dataclasses.replace(workload, step_budget=steps * workload.evaluations)
+
+
+def start(programs, hparams, seed=3):
+    """(carry, hyper, key) of a trial."""
+    key, hyper = programs.key(seed), programs.hyper(hparams)
+    params, model_state = programs.start(key)
+    return Carry(params, model_state, programs.opt_init(params, hyper)), hyper, key
+
+
+def train(programs, hparams, chunks=1, seed=3):
+    """Losses of some chunks by the scan driver."""
+    carry, hyper, key = start(programs, hparams, seed)
+    losses = []
+    for k in range(chunks):
+        number = programs.step_number(k * programs.bench.workload.interval)
+        carry, found = programs.chunk(carry, hyper, programs.bench.data, key, number)
+        losses.append(np.asarray(found))
+    return np.concatenate(losses), carry
+
+
+def dispatched(programs, hparams, steps, seed=3):
+    """The same by the oracle: one program call per step."""
+    step = engine.dispatch_step(programs, hparams)
+    carry, hyper, key = start(programs, hparams, seed)
+    losses = []
+    for k in range(steps):
+        carry, loss = step(carry, hyper, programs.bench.data, key, programs.step_number(k))
+        losses.append(np.asarray(loss))
+    return np.array(losses), carry
+
+
+# -------------------------------------------------------------------------------------------------- scan = dispatch
+
+
+@pytest.mark.parametrize("name", ["nadamw", "adamw", "nesterov", "schedule_free_adamw", "dog"])
+def test_scanned_steps_of_a_submission_equal_dispatched_ones_to_the_bit(name):
+    programs = tiny_trial.programs(name)
+    point = programs.submission.resolve({})
+    (scanned, a), (single, b) = train(programs, point, 3), dispatched(programs, point, 24)
+    np.testing.assert_array_equal(scanned, single)
+    jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_scanned_steps_of_a_workload_equal_dispatched_ones_to_the_bit(name, request, monkeypatch, tmp_path):
+    workload = small(name, request, monkeypatch, tmp_path)
+    bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+    entry = registry.load_submission("nadamw")
+    point = entry.resolve({"warmup_fraction": 0.0, "dropout_rate": 0.1, "label_smoothing": 0.1})
+    programs = engine.compile_programs(bench, entry, point)
+    scanned, _ = train(programs, point)
+    single, _ = dispatched(programs, point, 4)
+    assert np.isfinite(scanned).all()
+    assert len(set(scanned)) == 4
+    np.testing.assert_array_equal(scanned, single)
+
+
+# ------------------------------------------------------------------------------------------------ one compilation
+
+
+def test_further_points_seeds_and_steps_compile_nothing():
+    for name in ("nadamw", "schedule_free_adamw", "dog"):
+        programs = tiny_trial.programs(name)
+        train(programs, programs.submission.resolve({}))
+        with CompilationCounter() as counter:
+            for k in range(3):
+                point = programs.submission.resolve({"learning_rate": 0.1 / (k + 1), "label_smoothing": 0.1 * k})
+                key, hyper = programs.key(k), programs.hyper(point)
+                params, model_state = programs.start(key)
+                carry = Carry(params, model_state, programs.opt_init(params, hyper))
+                carry, _ = programs.chunk(carry, hyper, programs.bench.data, key, programs.step_number(8 * k))
+                at = engine.evaluation_state(programs, carry, key, programs.step_number(8 * k + 8))
+                programs.bench.metrics(*at, "validation")
+        assert counter.count == 0, name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.3},
+        {"b1": 0.5},
+        {"weight_decay": 0.4},
+        {"warmup_fraction": 0.5},
+        {"horizon_fraction": 0.3},
+        {"label_smoothing": 0.2},
+        {"dropout_rate": 0.3},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_traced_hyperparameter_changes_the_losses_without_a_compilation(change):
+    programs = tiny_trial.programs("nadamw")
+    resolve = programs.submission.resolve
+    plain, _ = train(programs, resolve({}), 8)
+    with CompilationCounter() as counter:
+        changed, _ = train(programs, resolve(change), 8)
+    assert counter.count == 0
+    assert not np.array_equal(plain, changed)
+
+
+def test_static_hyperparameter_is_compiled_in(tmp_path):
+    programs, source = {}, tiny_trial.write_submission(
+        tmp_path,
+        """
+        SPACE = {"learning_rate": spec.log_uniform(0.01, 1.0), "flip": spec.choice([False, True], static=True)}
+
+
+        def build(problem, hparams):
+            assert isinstance(hparams["flip"], bool)
+            return optax.sgd(-hparams["learning_rate"] if hparams["flip"] else hparams["learning_rate"])
+        """,
+    )
+    entry, losses = registry.load_submission(source), {}
+    for flip in (False, True):
+        point = entry.resolve({"learning_rate": 0.3, "flip": flip})
+        programs[flip] = engine.compile_programs(tiny_trial.bench(), entry, point)
+        assert set(programs[flip].hyper(point).hparams) == {"learning_rate"}
+        losses[flip], _ = train(programs[flip], point)
+    assert losses[False][-1] < losses[False][0]
+    assert losses[True][-1] > losses[True][0]
+
+
+def test_regularisation_does_not_reach_build(tmp_path):
+    source = tiny_trial.write_submission(
+        tmp_path,
+        """
+        DEFAULTS = {"learning_rate": 0.1, "label_smoothing": 0.3, "dropout_rate": 0.2}
+
+
+        def build(problem, hparams):
+            assert set(hparams) == {"learning_rate"}, hparams
+            return optax.sgd(**hparams)
+        """,
+    )
+    programs = tiny_trial.programs(source)
+    hyper = programs.hyper(programs.submission.resolve({}))
+    assert set(hyper.hparams) == {"learning_rate"}
+    assert (float(hyper.reg.label_smoothing), float(hyper.reg.dropout_rate)) == pytest.approx((0.3, 0.2))
+
+
+# ----------------------------------------------------------------------------------------------------- what is given
+
+
+def test_update_is_given_value_gradient_and_what_it_declares(tmp_path):
+    """`value_fn(params)` is `value`, `grad_fn` gives value and gradient, `hvp_fn` the Hessian's product, on the batch."""
+    source = tiny_trial.write_submission(
+        tmp_path,
+        """
+        DEFAULTS = {"learning_rate": 0.0}
+        EXTRA_ARGS = ("grad_fn", "hvp_fn")
+
+
+        def build(problem, hparams):
+            def init(params):
+                return jnp.zeros(5)
+
+            def update(updates, state, params=None, *, value, grad, value_fn, grad_fn, hvp_fn):
+                def gap(a, b):
+                    return optax.tree.norm(optax.tree.sub(a, b)) / optax.tree.norm(b)
+
+                at, gradient = grad_fn(params)
+                ahead = jax.tree.map(lambda p, u: p + 1e-2 * u, params, updates)
+                by_difference = jax.tree.map(lambda a, b: (a - b) / 1e-2, grad_fn(ahead)[1], gradient)
+                found = [value - value_fn(params), value - at, gap(gradient, grad), gap(grad, updates)]
+                state = jnp.stack([*found, gap(hvp_fn(params, updates), by_difference)])
+                return jax.tree.map(lambda u: -0.1 * u, updates), state
+
+            return optax.GradientTransformationExtraArgs(init, update)
+        """,
+    )
+    _, carry = train(tiny_trial.programs(source), {"learning_rate": 0.0})
+    gaps = np.abs(np.asarray(carry.opt_state))
+    np.testing.assert_allclose(gaps[:4], 0, atol=1e-6)
+    assert gaps[4] < 0.02
+
+
+def test_update_is_not_given_what_it_does_not_declare(tmp_path):
+    source = tiny_trial.write_submission(
+        tmp_path,
+        """
+        DEFAULTS = {"learning_rate": 0.1}
+
+
+        def build(problem, hparams):
+            inner = optax.sgd(hparams["learning_rate"])
+
+            def update(updates, state, params=None, **extra):
+                assert set(extra) == {"value", "grad", "value_fn"}, sorted(extra)
+                return inner.update(updates, state, params)
+
+            return optax.GradientTransformationExtraArgs(inner.init, update)
+        """,
+    )
+    tiny_trial.programs(source)
+
+
+def test_problem_holds_numbers_shapes_and_roles_and_no_name():
+    problem = tiny_trial.bench().problem
+    assert [f.name for f in dataclasses.fields(problem)] == [
+        "step_budget",
+        "batch_size",
+        "num_train_examples",
+        "shapes",
+        "roles",
+    ]
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(problem.shapes))
+    assert all(isinstance(leaf, spec.Role) for leaf in jax.tree.leaves(problem.roles))
+
+
+# -------------------------------------------------------------------------------------------------- what is refused
+
+REFUSED = {
+    "large_constant": (
+        """
+        TABLE = np.arange(20_000, dtype=np.float32)
+
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return jax.tree.map(lambda u: u * jnp.asarray(TABLE)[state], updates), state + 1
+            return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
+        """,
+        ["constant of shape (20000,)", "80000 bytes", "P3"],
+    ),
+    "large_constant_in_a_branch": (
+        """
+        TABLE = np.arange(20_000, dtype=np.float32)
+
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                scale = jax.lax.cond(state > 3, lambda s: jnp.asarray(TABLE)[s], lambda s: 1.0, state)
+                return jax.tree.map(lambda u: u * scale, updates), state + 1
+            return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
+        """,
+        ["constant of shape (20000,)", "P3"],
+    ),
+    "print": (
+        """
+        def build(problem, hparams):
+            inner = optax.sgd(hparams["learning_rate"])
+            def update(updates, state, params=None):
+                jax.debug.print("step")
+                return inner.update(updates, state, params)
+            return optax.GradientTransformation(inner.init, update)
+        """,
+        ["effects", "refused (P3)"],
+    ),
+    "callback": (
+        """
+        def build(problem, hparams):
+            inner = optax.sgd(hparams["learning_rate"])
+            def update(updates, state, params=None):
+                scale = jax.pure_callback(lambda: np.float32(1), jax.ShapeDtypeStruct((), jnp.float32))
+                return inner.update(jax.tree.map(lambda u: u * scale, updates), state, params)
+            return optax.GradientTransformation(inner.init, update)
+        """,
+        ["call", "host", "refused (P3)"],
+    ),
+    "state_that_changes_its_shape": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return updates, jnp.zeros((3,))
+            return optax.GradientTransformation(lambda params: jnp.zeros((2,)), update)
+        """,
+        ["optimizer state after an update", "float32[2]", "float32[3]"],
+    ),
+    "state_that_changes_its_structure": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return updates, {"a": state["a"], "b": state["a"]}
+            return optax.GradientTransformation(lambda params: {"a": jnp.zeros(())}, update)
+        """,
+        ["optimizer state after an update", "another structure", "'b'"],
+    ),
+    "parameters_that_change_their_shape": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return jax.tree.map(lambda u: u[None], updates), state
+            return optax.GradientTransformation(lambda params: (), update)
+        """,
+        ["parameters after an update", "float32[4]", "float32[1, 4]"],
+    ),
+    "wrong_return_type": (
+        """
+        def build(problem, hparams):
+            return lambda params: params
+        """,
+        ["build returned function", "optax.GradientTransformation"],
+    ),
+    "missing_hyperparameter": (
+        """
+        def build(problem, hparams):
+            return optax.sgd(hparams["learning_rate"], momentum=hparams["momentum"])  # HERE
+        """,
+        ["HERE", "KeyError", "momentum", "DEFAULTS", "SPACE"],
+    ),
+    "branch_on_a_traced_number": (
+        """
+        def build(problem, hparams):
+            if hparams["learning_rate"] > 0.5:  # HERE
+                return optax.sgd(hparams["learning_rate"])
+            return optax.adam(hparams["learning_rate"])
+        """,
+        ["HERE", "jnp.where", "static=True"],
+    ),
+    "branch_on_a_traced_state": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                if state > 0:  # HERE
+                    return updates, state
+                return updates, state + 1
+            return optax.GradientTransformation(lambda params: jnp.zeros(()), update)
+        """,
+        ["update failed at", "HERE", "jnp.where"],
+    ),
+    "error_of_its_own": (
+        """
+        def build(problem, hparams):
+            raise RuntimeError("no such problem")  # HERE
+        """,
+        ["build failed at", "HERE", "RuntimeError: no such problem"],
+    ),
+    "evaluation_parameters_of_other_shapes": (
+        """
+        def build(problem, hparams):
+            return optax.sgd(hparams["learning_rate"])
+
+        def eval_params(opt_state, params):
+            return jax.tree.map(lambda p: p.ravel(), params)
+        """,
+        ["eval_params", "kernel", "float32[8, 4]", "float32[32]"],
+    ),
+    "thread_left_behind": (
+        """
+        import threading, time
+
+        def build(problem, hparams):
+            threading.Thread(target=time.sleep, args=(3,), name="helper", daemon=True).start()
+            return optax.sgd(hparams["learning_rate"])
+        """,
+        ["left threads behind", "helper", "refused (P3)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_submission_that_breaks_the_contract_is_refused_with_the_reason(name, tmp_path):
+    body, words = REFUSED[name]
+    source = tiny_trial.write_submission(tmp_path, '\n        DEFAULTS = {"learning_rate": 0.1}\n' + body)
+    entry = registry.load_submission(source)
+    with pytest.raises(errors.UserError) as caught:
+        engine.compile_programs(tiny_trial.bench(), entry, entry.resolve({}))
+    message = str(caught.value)
+    here = [n for n, line in enumerate(pathlib.Path(source).read_text().splitlines(), 1) if "# HERE" in line]
+    words = [f"mine.py:{here[0]}:" if w == "HERE" else w for w in words]
+    assert [w for w in ["submission mine", *words] if w not in message] == [], message
+    assert caught.value.code == 2
+
+
+def test_constant_just_below_the_limit_is_accepted(tmp_path):
+    body = REFUSED["large_constant"][0].replace("20_000", "16_384").replace("DEFAULTS", "")
+    tiny_trial.programs(tiny_trial.write_submission(tmp_path, '\n        DEFAULTS = {"learning_rate": 0.1}\n' + body))
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+def test_evaluation_batches_cover_a_split_once():
+    split = {"x": np.arange(10, dtype=np.float32)}
+    batches = engine.evaluation_batches(split, 4, mesh.make({"data": 1, "fsdp": 1}))
+    assert [b["x"].shape for b in batches] == [(4,)] * 3
+    rows = np.concatenate([np.asarray(b["x"])[np.asarray(b["mask"]) > 0] for b in batches])
+    np.testing.assert_array_equal(rows, split["x"])
+
+
+def test_metrics_are_sums_in_float64_over_all_batches():
+    bench = tiny_trial.bench()
+    params, model_state = bench.init(engine.put_key(bench.mesh, 0))
+    data = bench.workload.load()["validation"]
+    whole = bench.workload.evaluate(params, model_state, {**data, "mask": jnp.ones(200)})
+    found = bench.metrics(params, model_state, "validation")
+    assert found["accuracy"] == float(whole["right"]) / 200
