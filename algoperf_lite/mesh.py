@@ -27,12 +27,16 @@ def parse(text: str | None, devices: int | None = None) -> dict[str, int]:
     if devices is not None and not 1 <= devices <= available:
         raise errors.UserError(f"--devices {devices}: this process sees {available} ({jax.default_backend()})")
     sizes = {"data": devices or available, "fsdp": 1} if text is None else {"data": 1, "fsdp": 1}
-    for part in (text or "").split(",") if text else []:
+    given: set[str] = set()
+    for part in text.split(",") if text is not None else []:
         axis, eq, size = part.partition("=")
         if axis.strip() not in AXES:
             raise errors.unknown("mesh axis", axis.strip(), AXES, "such as --mesh data=4,fsdp=2")
-        if not eq or not size.strip().isdigit() or int(size) < 1:
+        if not eq or not size.strip().isdecimal() or int(size) < 1:
             raise errors.UserError(f"--mesh {text}: {part!r} is not AXIS=SIZE with a size of 1 or more")
+        if axis.strip() in given:
+            raise errors.UserError(f"--mesh {text}: axis {axis.strip()!r} is there twice")
+        given.add(axis.strip())
         sizes[axis.strip()] = int(size)
     wanted = math.prod(sizes.values())
     if wanted > available or (devices is not None and text is not None and wanted != devices):
