@@ -73,10 +73,8 @@ def reference_step_s(blocks: Sequence[tuple[int, float]], step: float) -> float:
       blocks: (step at which the block was timed, seconds per reference step), in order of steps; several at one step
         count as their median.
     """
-    at: dict[int, list[float]] = {}
-    for block_step, seconds in blocks:
-        at.setdefault(block_step, []).append(seconds)
-    return float(np.interp(step, list(at), [np.median(s) for s in at.values()]))
+    medians = _block_medians(blocks)
+    return float(np.interp(step, list(medians), list(medians.values())))
 
 
 def charged_reference_steps(
@@ -102,15 +100,23 @@ def charged_reference_steps(
 
 def drift(blocks: Sequence[tuple[int, float]]) -> float:
     """max / min of the block medians - 1 (P5)."""
-    seconds = [s for _, s in blocks]
-    return max(seconds) / min(seconds) - 1
+    medians = _block_medians(blocks).values()
+    return max(medians) / min(medians) - 1
+
+
+def _block_medians(blocks: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Seconds per reference step by step; several timings at one step are one block."""
+    at: dict[int, list[float]] = {}
+    for step, seconds in blocks:
+        at.setdefault(step, []).append(seconds)
+    return {step: float(np.median(seconds)) for step, seconds in at.items()}
 
 
 class CompilationCounter:
     """Counts XLA compilations (cache hits included) while active; a context manager. None may fall in charged time."""
 
     EVENT = "/jax/core/compile/backend_compile_duration"
-    _active: "ClassVar[list[CompilationCounter]]" = []
+    _active: ClassVar[list[Any]] = []
     _registered: ClassVar[bool] = False
 
     def __init__(self):

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import tomllib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -25,8 +26,8 @@ class BenchmarkConfig(Struct, frozen=True, kw_only=True):
     version: int
     ruleset: Literal["external", "self"]
     workloads: list[str]
-    submissions: list[str] = []  # `name` or `name=source`
-    entrant: list[EntrantConfig] = []
+    submissions: tuple[str, ...] = ()  # `name` or `name=source`
+    entrant: tuple[EntrantConfig, ...] = ()
     seed: int = 0
     studies: int = 3
     run_past: bool = False
@@ -50,16 +51,18 @@ def load_benchmark(name_or_path: str) -> BenchmarkConfig:
         raise errors.UserError(f"{path}: workloads is empty; a benchmark needs at least one")
     if config.studies < 1:
         raise errors.UserError(f"{path}{_line(text, 'studies')}: studies is {config.studies}, accepted: 1 or more")
+    if not 0 <= config.seed < 2**31:
+        raise errors.UserError(f"{path}{_line(text, 'seed')}: seed is {config.seed}, accepted: 0 to {2**31 - 1}")
     base = path.parent
     return msgspec.structs.replace(
         config,
         workloads=[_relative(base, w) for w in config.workloads],
-        submissions=[_relative(base, s) for s in config.submissions],
-        entrant=[msgspec.structs.replace(e, source=_relative(base, e.source)) for e in config.entrant],
+        submissions=tuple(_relative(base, s) for s in config.submissions),
+        entrant=tuple(msgspec.structs.replace(e, source=_relative(base, e.source)) for e in config.entrant),
     )
 
 
-def entrants(submissions: list[str]) -> dict[str, str]:
+def entrants(submissions: Sequence[str]) -> dict[str, str]:
     """`["nadamw", "mine=my.py", "other.py"]` -> `{"nadamw": "nadamw", "mine": "my.py", "other": "other.py"}`.
 
     Raises:

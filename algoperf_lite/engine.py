@@ -2,7 +2,7 @@
 
 One compilation serves all trials: numeric hyperparameters, regularisation, keys, the data set and the step number are
 arguments. The driver is a `lax.scan` chunk of one evaluation interval; a dispatched single step of the same function is
-kept as the bit-equality oracle (P6). Source of the traps avoided here: DESIGN section 5.
+kept as the bit-equality oracle (P6).
 """
 
 import dataclasses
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from algoperf_lite import errors, guard, mesh as meshes, spec
+from algoperf_lite import errors, guard, spec
+from algoperf_lite import mesh as meshes
 from algoperf_lite.registry import Submission, where_in
 
 SPLITS = ("eval_train", "validation", "test")

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one message, no traceback, an exit code (DESIGN 3.2)."""
+"""Errors that a user can mend: one message, no traceback, an exit code."""
 
 import difflib
 from collections.abc import Iterable

@@ -18,7 +18,7 @@ MAX_CONSTANT_BYTES = 64 * 1024
 
 
 def check_program(jaxpr: Any, what: str) -> None:
-    """Refuses a traced program (a `ClosedJaxpr`) with large constants, host callbacks or effects.
+    """Refuses a traced program (a `ClosedJaxpr`) with over 64 KiB of constants in all, host callbacks or effects.
 
     Raises:
       UserError: naming the constant's shape and size, or the primitive.
@@ -28,16 +28,18 @@ def check_program(jaxpr: Any, what: str) -> None:
         raise errors.UserError(
             f"{what}: the traced program has effects ({kinds}); callbacks, prints and other host effects are refused (P3)"
         )
+    total: dict[int, int] = {}
     for constant, equation in _walk(jaxpr):
         if equation is not None and "callback" in equation.primitive.name:
             raise errors.UserError(
                 f"{what}: the traced program calls back to the host ({equation.primitive.name}); refused (P3)"
             )
-        size = getattr(constant, "nbytes", 0)
-        if size > MAX_CONSTANT_BYTES:
+        total[id(constant)] = getattr(constant, "nbytes", 0)
+        if sum(total.values()) > MAX_CONSTANT_BYTES:
             raise errors.UserError(
-                f"{what}: the traced program holds a constant of shape {tuple(constant.shape)}, {size} bytes; "
-                f"at most {MAX_CONSTANT_BYTES} are accepted (P3). Compute it inside init or update instead"
+                f"{what}: the traced program holds {sum(total.values())} bytes of constants, the last of shape "
+                f"{tuple(constant.shape)}; at most {MAX_CONSTANT_BYTES} in all are accepted (P3). "
+                "Compute them inside init or update instead"
             )
 
 

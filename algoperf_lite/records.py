@@ -1,4 +1,4 @@
-"""The run directory: what is written, and how it is read back and resumed (DESIGN 3.5).
+"""The run directory: what is written, and how it is read back and resumed.
 
 `benchmark.json` is the resolved benchmark, fixed before the first trial. Every trial has a folder of its own with
 `trial.json` (identity), `events.jsonl` (one flushed line per evaluation) and `outcome.json`, written last and
@@ -35,6 +35,7 @@ class WorkloadInfo(Struct, frozen=True, kw_only=True):
     """What scoring must know of a workload, without importing it."""
 
     source: str  # name or path that the registry loads
+    sha256: str = ""  # of the workload's file
     version: int
     family: str
     tier: str
@@ -89,6 +90,7 @@ class Benchmark(Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     name: str
+    source: str = ""  # name or path by which the benchmark file was given
     version: int
     ruleset: Literal["external", "self"]
     seed: int
@@ -222,6 +224,11 @@ class RunDirectory:
                 f"{path}: written in format {raw['format']}, this version reads up to {FORMAT}; upgrade algoperf-lite"
             )
         return _read(path, Benchmark)
+
+    def sha256(self) -> str:
+        """Hash of `benchmark.json` as it lies there; every trial's manifest holds that of its own time (P18)."""
+        path = self.path / "benchmark.json"
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
     def write_benchmark(self, benchmark: Benchmark) -> None:
         """Atomic."""
@@ -380,9 +387,11 @@ class TrialFolder:
         _write(self.path / "outcome.json", msgspec.json.format(msgspec.json.encode(outcome), indent=1))
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def reset(self) -> None:
-        """Forgets the outcome and the work, for `--retry`; the attempts stay."""
+    def reset(self, *, attempts: bool = False) -> None:
+        """Forgets the outcome and the work; with `attempts` also how often it was begun (`--retry`)."""
         if self.writer:
+            if attempts:
+                (self.path / "attempts.jsonl").unlink(missing_ok=True)
             (self.path / "outcome.json").unlink(missing_ok=True)
             (self.path / "events.jsonl").unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -247,6 +247,11 @@ def load_workload(name_or_path: str, **variant: Any) -> "spec.Workload":
 # ------------------------------------------------------------------------------------------------- files
 
 
+def file_sha256(kind: str, name_or_path: str) -> str:
+    """Hash of the file behind a name."""
+    return hashlib.sha256(_locate(kind, name_or_path).read_bytes()).hexdigest()
+
+
 def _locate(kind: str, name_or_path: str) -> pathlib.Path:
     """The file behind a name; a path wins where it looks like one."""
     what = kind.removesuffix("s")

@@ -1,4 +1,4 @@
-"""From a run directory to one results table, and from the table to `score --json` (DESIGN 3.6).
+"""From a run directory to one results table, and from the table to `score --json`.
 
 `read` joins what must be there (the trials of benchmark.json) with what is there (outcome.json by trial); `summarise`
 turns the table into the dictionary that the CLI prints and the report shows. Nothing here imports JAX.
@@ -150,7 +150,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "studies": board.studies,
         "points": board.points,
         "estimand": scoring.ESTIMAND,
-        "units": "reference_steps",
+        "units": "steps_x_cost" if board.steps_only else "reference_steps",
         "ranked_by": board.unit,
         "development": benchmark.development,
         "extended": bool(benchmark.extensions),

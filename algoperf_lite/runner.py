@@ -5,7 +5,6 @@ directory (PROTOCOL P4, P18).
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +24,7 @@ class Request:
 
     benchmark: config.BenchmarkConfig
     mesh: dict[str, int]
+    source: str = ""  # name or path of the benchmark file
     workloads: list[str] | None = None
     submissions: list[str] | None = None
     seed: int | None = None
@@ -112,6 +112,7 @@ class Runner:
         entrants = [self._entrant(name, source, file.ruleset, seed, studies) for name, source in sources.items()]
         return Benchmark(
             name=file.name,
+            source=request.source or file.name,
             version=file.version,
             ruleset=file.ruleset,
             seed=seed,
@@ -139,6 +140,7 @@ class Runner:
         more = ("step_budget", "evaluations", "batch_size", "provisional", "seed_sd", "reference_steps")
         return records.WorkloadInfo(
             source=source,
+            sha256=registry.file_sha256("workloads", source),
             reference=self._submission(REFERENCE, REFERENCE).resolve(reference),
             reference_source=where,
             **{name: getattr(workload, name) for name in names + more},
@@ -178,7 +180,7 @@ class Runner:
             date=records.utc()[:10],
             entrants=later,
             studies=studies - old.studies,
-            sha256_before=hashlib.sha256(search.encode(old)).hexdigest(),
+            sha256_before=self.directory.sha256(),
         )
         return msgspec.structs.replace(
             old,
@@ -195,6 +197,8 @@ class Runner:
                 row = costs.setdefault(entrant.name, {}).setdefault(name, {})
                 for hparams in (p for study in entrant.points for p in study):
                     key = search.static_key(entrant, hparams)
+                    if self._stop():
+                        raise KeyboardInterrupt
                     if key not in row:
                         row[key] = msgspec.to_builtins(self._cost(benchmark, name, entrant, hparams))
         return msgspec.convert(costs, dict[str, dict[str, dict[str, records.Cost]]])
@@ -236,13 +240,14 @@ class Runner:
         """Runs all missing trials; yields each with its outcome, None where it was interrupted (and ends there)."""
         specs = self.missing(benchmark)
         self.tell("plan", benchmark=benchmark, missing=specs)
+        board = self.directory.sha256()
         for spec in specs:
             folder = self.directory.trial(spec.id)
             if folder.outcome() is not None:
-                folder.reset()
+                folder.reset(attempts=True)
             environment.broadcast(None)  # no other process looks before the first one has cleared the folder
             self.tell("trial", spec=spec)
-            folder.begin(spec, environment.manifest())
+            folder.begin(spec, {**environment.manifest(), "benchmark_sha256": board})
             try:
                 outcome = trial.run(self._job(benchmark, spec), folder, self.clock, self._listener(spec), self._stop)
             except Exception as e:
@@ -305,26 +310,31 @@ def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> 
         ("benchmark", f"{old.name} v{old.version}", f"{wanted.name} v{wanted.version}"),
         ("ruleset", old.ruleset, wanted.ruleset),
         ("seed", old.seed, wanted.seed),
-        ("workloads", sorted(old.workloads), sorted(wanted.workloads)),
         ("mesh", old.mesh, wanted.mesh),
         ("smoke", old.smoke, wanted.smoke),
+        ("run_past", old.run_past, wanted.run_past),
+        ("paired", old.paired, wanted.paired),
         ("algoperf-lite", version, __version__),
     ]
-    pairs += [
-        (f"version of workload {n}", old.workloads[n].version, w.version)
-        for n, w in wanted.workloads.items()
-        if n in old.workloads
-    ]
+    _refuse([("workloads", sorted(old.workloads), sorted(wanted.workloads))], directory)
+    for name, info in wanted.workloads.items():
+        before = old.workloads[name]
+        pairs += [(f"workload {name} version", before.version, info.version)]
+        pairs += [(f"workload {name} file hash", before.sha256[:12], info.sha256[:12])]
+    _refuse(pairs, directory)
+    for entrant in wanted.entrants:
+        for before in old.entrants:
+            if before.name == entrant.name and before.sha256 != entrant.sha256:
+                raise _changed(entrant.name, entrant.source, before.sha256, entrant.sha256, directory)
+
+
+def _refuse(pairs: list[tuple[str, Any, Any]], directory: RunDirectory) -> None:
     for what, there, asked in pairs:
         if there != asked:
             raise errors.UserError(
                 f"{directory.path} has {what} {there}, this command asks for {asked}; "
                 "repeat the command that began it, or choose another --out"
             )
-    for entrant in wanted.entrants:
-        for before in old.entrants:
-            if before.name == entrant.name and before.sha256 != entrant.sha256:
-                raise _changed(entrant.name, entrant.source, before.sha256, entrant.sha256, directory)
 
 
 def _changed(name: str, source: str, before: str, after: str, directory: RunDirectory) -> errors.UserError:

@@ -5,8 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from algoperf_lite import __version__, errors, records
 
 if TYPE_CHECKING:
@@ -119,7 +117,3 @@ def step_cap(step_budget: int, interval: int, factor: float, cost: float) -> int
     """P4: budget x ruleset factor / cost factor, rounded down to a multiple of the evaluation interval."""
     return max(int(step_budget * factor / cost + 1e-9) // interval, 1) * interval
 
-
-def encode(value: Any) -> bytes:
-    """Stable JSON of a struct, for hashes."""
-    return msgspec.json.encode(value, order="sorted")

@@ -33,7 +33,7 @@ class Workload:
 
     name: str
     metric: str
-    direction: str  # "minimise" or "maximise"
+    direction: str  # "min" or "max"
     target: float
     budget: float
     interval_steps: int

@@ -36,7 +36,7 @@ def benchmark(
             family="synthetic",
             tier="micro",
             metric="accuracy",
-            direction="maximise",
+            direction="max",
             validation_target=0.9,
             test_target=0.88,
             step_budget=EVALUATIONS * INTERVAL,

@@ -178,17 +178,18 @@ def test_charge_of_the_outcome_is_that_of_the_event_that_hit(slowed, tmp_path):
 
 
 def test_reference_that_slows_down_lowers_the_charge_by_interpolation(slowed, tmp_path):
-    """Rate 1 until the last blocks, 2 from there on: the outcome knows, the events (written before) do not."""
+    """Rate 1 before training, 2 at its end: the outcome knows, the events (written before) do not."""
     now, job = slowed
-    seen = []
+    trained = []
 
-    def grows():
-        seen.append(None)
-        return REFERENCE if len(seen) <= 3 else 2 * REFERENCE
+    def chunk(*args):
+        trained.append(None)
+        return job.programs.chunk(*args)
 
     base = tiny_trial.programs("nadamw")
-    reference = dataclasses.replace(base, chunk=now.takes(grows, base.chunk))
-    outcome, events = tiny_trial.run(tmp_path, dataclasses.replace(job, reference=reference), Clock(now))
+    reference = dataclasses.replace(base, chunk=now.takes(lambda: REFERENCE * (2 if trained else 1), base.chunk))
+    job = dataclasses.replace(job, programs=dataclasses.replace(job.programs, chunk=chunk), reference=reference)
+    outcome, events = tiny_trial.run(tmp_path, job, Clock(now))
     last = events[-1].step
     middles = [(e.step - 4) / last + 1 for e in events]
     by_hand = (BUILD + INIT) + sum(CHUNK / rate for rate in middles) + (EVAL_PARAMS + STATS) / 2

@@ -1,4 +1,4 @@
-"""From files to the schema of DESIGN 3.6."""
+"""From files to the schema of `score --json`."""
 
 import dataclasses
 import json

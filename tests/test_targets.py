@@ -26,7 +26,7 @@ def test_procedure_interrupted_resumes_without_repeating_a_run(procedure, monkey
     whole.log.write_text("\n".join([*lines[:3], lines[3][:20]]))  # killed while it wrote its fourth run
     trained = []
     original = targets.Procedure._train
-    monkeypatch.setattr(targets.Procedure, "_train", lambda self, *a: trained.append(a) or original(self, *a))
+    monkeypatch.setattr(targets.Procedure, "_train", lambda self, *a, **k: trained.append(a) or original(self, *a, **k))
     again = procedure().run()
     assert len(trained) == len(lines) - 3
     assert {k: v for k, v in again.items() if k != "date"} == {k: v for k, v in record.items() if k != "date"}

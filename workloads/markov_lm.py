@@ -59,7 +59,7 @@ def build(
         batch=draw_windows,
         loss=functools.partial(tasks.language_loss, net.apply, z_loss),
         evaluate=functools.partial(excess, net.apply),
-        finalise=metrics,
+        finalise=tasks.language_metrics,
         roles=net.roles,
         provenance="order-2 Markov chain, vocabulary 64, entropy rate 2.4563 nats (algoperf_lite/data/markov.py)",
     )
@@ -79,17 +79,6 @@ def excess(apply, params, model_state, batch):
     tokens, law = batch["tokens"], batch["teacher"]
     logits, _ = apply(params, model_state, tokens[:, :-1], train=False, rate=0.0, key=None)
     log_q = jax.nn.log_softmax(logits[:, 1:])
-    kl = jnp.sum(law * (jnp.log(jnp.maximum(law, 1e-30)) - log_q), axis=(1, 2))
-    ce = -jnp.sum(jnp.take_along_axis(log_q, tokens[:, 2:, None], axis=-1), axis=(1, 2))
-    real = batch["mask"] > 0
-    return {
-        "positions": jnp.sum(batch["mask"]) * law.shape[1],
-        "kl": jnp.sum(jnp.where(real, kl, 0.0)),
-        "ce": jnp.sum(jnp.where(real, ce, 0.0)),
-    }
-
-
-def metrics(sums) -> dict[str, float]:
-    """`excess_nats`: mean KL(teacher || model) per token; `ce_nats`: cross-entropy of the tokens that were drawn."""
-    n = float(sums["positions"])
-    return {"excess_nats": float(sums["kl"]) / n, "ce_nats": float(sums["ce"]) / n}
+    kl = jnp.sum(law * (jnp.log(jnp.maximum(law, 1e-30)) - log_q), axis=-1)
+    ce = -jnp.take_along_axis(log_q, tokens[:, 2:, None], axis=-1)[..., 0]
+    return tasks.window_sums(batch["mask"], excess_nats=jnp.mean(kl, axis=1), ce_nats=jnp.mean(ce, axis=1))

@@ -48,9 +48,9 @@ def _facts(name: str) -> dict[str, Any]:
     if name in registry.names("workloads"):
         return _workload(name)
     if name in registry.names("benchmarks") or name.endswith(".toml"):
-        from algoperf_lite import config
-
         import msgspec
+
+        from algoperf_lite import config
 
         return msgspec.to_builtins(config.load_benchmark(name))
     if name in catalog.CATALOG:

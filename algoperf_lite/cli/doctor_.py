@@ -1,6 +1,7 @@
 """`doctor`: is this machine fit to measure on; each line with its fix."""
 
 import argparse
+import itertools
 import os
 import shutil
 import time
@@ -110,7 +111,7 @@ def _load() -> tuple[str, str, str]:
 
 def _clock() -> tuple[str, str, str]:
     ticks = [time.perf_counter() for _ in range(1000)]
-    steps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(ticks)]
     if min(steps) < 0:
         return "FAIL", "the clock went backwards", "the machine's monotonic clock is broken"
     return "ok", f"clock resolution {max(min(s for s in steps if s >= 0), 1e-9) * 1e9:.0f} ns", ""

@@ -59,8 +59,8 @@ def main(args: argparse.Namespace) -> int:
 
     # Everything above costs nothing; now the machine is asked.
     from algoperf_lite import environment, mesh, runner
-    from algoperf_lite.clock import Clock
     from algoperf_lite.cli import progress
+    from algoperf_lite.clock import Clock
 
     environment.setup(args.coordinator, args.num_processes, args.process_id)
     import jax
@@ -70,6 +70,7 @@ def main(args: argparse.Namespace) -> int:
     request = runner.Request(
         benchmark=file,
         mesh=mesh.parse(args.mesh, args.devices),
+        source=args.benchmark,
         workloads=list(workloads) if workloads is not None else None,
         submissions=list(submissions) if submissions is not None else None,
         seed=args.seed,

@@ -17,6 +17,8 @@ def load(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Splits `train`, `eval_train`, `validation`, `test`: `image` [N, 12, 12, 1] float32 and `label` [N] int32.
 
+    Evaluation splits also have `weight` [N] float32, one over the number of canvases that show the same digit.
+
     Args:
       noise: standard deviation of the pixel noise, in units of the digits' full range.
       margin: pixels of the canvas' edge that no digit touches: 0 for 25 positions, 1 for the central 9.
@@ -36,10 +38,13 @@ def load(
     mean, sd = splits["train"]["image"].mean(), splits["train"]["image"].std()
     for split in splits.values():
         split["image"] = ((split["image"] - mean) / sd).astype(np.float32)
+    for name, times in (("validation", placements[1]), ("test", placements[2])):
+        splits[name]["weight"] = np.full(len(splits[name]["label"]), 1.0 / times, np.float32)
     # Placements of one image lie together, so a stride takes different images.
     train = splits["train"]
     rows = np.linspace(0, len(train["label"]), eval_train, endpoint=False).astype(int)
-    return {**splits, "eval_train": {name: leaf[rows] for name, leaf in train.items()}}
+    eval_part = {name: leaf[rows] for name, leaf in train.items()} | {"weight": np.ones(eval_train, np.float32)}
+    return {**splits, "eval_train": eval_part}
 
 
 def _place(images, labels, times: int, noise: float, margin: int, seed: int) -> dict[str, np.ndarray]:

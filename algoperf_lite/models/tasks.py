@@ -37,23 +37,25 @@ def classification_loss(apply, params, model_state, batch, key, train, reg):
 
 
 def classification_sums(apply, params, model_state, batch):
-    """Sums over the unmasked rows: examples, right answers, cross-entropy."""
+    """Sums over the unmasked rows: examples, right answers, cross-entropy, and independent examples (`weight` is one
+    over the number of rows that show the same original)."""
     logits, _ = apply(params, model_state, batch["image"], train=False, rate=0.0, key=None)
     mask = batch["mask"]
     return {
         "examples": jnp.sum(mask),
+        "independent": jnp.sum(mask * batch["weight"]),
         "right": jnp.sum(mask * (jnp.argmax(logits, axis=-1) == batch["label"])),
         "loss": jnp.sum(_where(mask, cross_entropy(logits, batch["label"]))),
     }
 
 
 def classification_metrics(sums) -> dict[str, float]:
-    """`accuracy` with its binomial standard error, and the mean `loss` in nats."""
+    """`accuracy` with its binomial standard error over independent examples, and the mean `loss` in nats."""
     n = float(sums["examples"])
     accuracy = float(sums["right"]) / n
     return {
         "accuracy": accuracy,
-        "accuracy_se": float(np.sqrt(accuracy * (1.0 - accuracy) / n)),
+        "accuracy_se": float(np.sqrt(accuracy * (1.0 - accuracy) / float(sums["independent"]))),
         "loss": float(sums["loss"]) / n,
     }
 
@@ -69,15 +71,29 @@ def language_loss(apply, z_loss, params, model_state, batch, key, train, reg):
 
 
 def language_sums(apply, params, model_state, batch):
-    """Sums over the unmasked windows: predicted tokens and their cross-entropy."""
+    """Sums over the unmasked windows: predicted tokens, their cross-entropy, and the squares of the windows' means."""
     logits, _ = apply(params, model_state, batch["tokens"][:, :-1], train=False, rate=0.0, key=None)
-    ce = jnp.sum(cross_entropy(logits, batch["tokens"][:, 1:]), axis=1)
-    return {"tokens": jnp.sum(batch["mask"]) * logits.shape[1], "ce": jnp.sum(_where(batch["mask"], ce))}
+    ce = jnp.mean(cross_entropy(logits, batch["tokens"][:, 1:]), axis=1)
+    return window_sums(batch["mask"], ce_nats=ce)
+
+
+def window_sums(mask, **means):
+    """For every named mean per window [B]: the masked sums of its values and of their squares."""
+    sums = {"windows": jnp.sum(mask)}
+    for name, mean in means.items():
+        sums |= {name: jnp.sum(_where(mask, mean)), f"{name}_squares": jnp.sum(_where(mask, mean**2))}
+    return sums
 
 
 def language_metrics(sums) -> dict[str, float]:
-    """`ce_nats`: cross-entropy per token."""
-    return {"ce_nats": float(sums["ce"]) / float(sums["tokens"])}
+    """Every mean per token with its standard error over windows, `<name>_se`."""
+    n, found = float(sums["windows"]), {}
+    for name in sums:
+        if f"{name}_squares" in sums:
+            mean = float(sums[name]) / n
+            variance = max(float(sums[f"{name}_squares"]) / n - mean**2, 0.0)
+            found |= {name: mean, f"{name}_se": float(np.sqrt(variance / max(n - 1.0, 1.0)))}
+    return found
 
 
 def _where(mask, values):

@@ -79,13 +79,15 @@ def rerun_command(results: Results) -> str:
     """The command that repeats this board on the same seed, and that goes on with an unfinished one."""
     benchmark = results.benchmark
     entrants = ",".join(e.source if e.source == e.name else f"{e.name}={e.source}" for e in benchmark.entrants)
-    parts = ["algoperf-lite", "run", benchmark.name]
+    parts = ["algoperf-lite", "run", benchmark.source or benchmark.name]
     parts += ["--workloads", ",".join(info.source for info in benchmark.workloads.values())]
-    parts += ["--submissions", entrants, "--seed", str(benchmark.seed), "--studies", str(benchmark.studies)]
+    drawn = ["--nonce", benchmark.nonce] if benchmark.nonce is not None else ["--seed", str(benchmark.seed)]
+    parts += ["--submissions", entrants, *drawn, "--studies", str(benchmark.studies)]
     if any(size > 1 for size in benchmark.mesh.values()):
         parts += ["--mesh", ",".join(f"{axis}={size}" for axis, size in benchmark.mesh.items())]
     parts += ["--smoke"] if benchmark.smoke else []
-    return shlex.join([*parts, "--out", results.path.name or "."])
+    path = results.path
+    return shlex.join([*parts, "--out", path.name if path.is_absolute() else str(path)])  # no home path in a report
 
 
 def _best(summary: dict[str, Any]) -> dict[str, float | None]:
@@ -116,13 +118,13 @@ def _curves(results: Results, workload: str) -> Markup | None:
     for i, entrant in enumerate(results.board.entrants):
         runs = [run for key, run in sorted(results.runs.items()) if key[:2] == (entrant, workload) and run.events]
         faint += [(i, _line(run, info.metric)) for run in runs]
-        middle = median_run(runs, info.metric, info.direction == "maximise")
+        middle = median_run(runs, info.metric, info.direction == "max")
         if middle:
             bold.append((i, _line(middle, info.metric)))
     if not faint:
         return None
     return figures.curves(
-        f"Learning curves on {workload}", faint, bold, info.validation_target, info.direction == "maximise"
+        f"Learning curves on {workload}", faint, bold, info.validation_target, info.direction == "max"
     )
 
 

@@ -37,7 +37,7 @@ def write(results: Results, folder: pathlib.Path) -> None:
         figure, axes = new()
         for i, entrant in enumerate(board.entrants):
             runs = [r for key, r in sorted(results.runs.items()) if key[:2] == (entrant, workload.name) and r.events]
-            middle = page.median_run(runs, workload.metric, workload.direction == "maximise")
+            middle = page.median_run(runs, workload.metric, workload.direction == "max")
             for run in runs:
                 xs = [event.reference_steps for event in run.events]
                 ys = [event.validation.get(workload.metric) for event in run.events]

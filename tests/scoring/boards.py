@@ -35,7 +35,7 @@ def board(times, budget=500.0, expected=None, **fields):
     studies = max(len(studies) for row in times.values() for studies in row.values())
     return scoring.Board(
         name="test",
-        workloads=tuple(scoring.Workload(w, "accuracy", "maximise", 0.9, budget, 10) for w in workloads),
+        workloads=tuple(scoring.Workload(w, "accuracy", "max", 0.9, budget, 10) for w in workloads),
         entrants=tuple(times),
         studies=studies,
         points=max(len(study) for row in times.values() for studies in row.values() for study in studies),

