@@ -180,11 +180,11 @@ def test_charge_of_the_outcome_is_that_of_the_event_that_hit(slowed, tmp_path):
 def test_reference_that_slows_down_lowers_the_charge_by_interpolation(slowed, tmp_path):
     """Rate 1 before training, 2 at its end: the outcome knows, the events (written before) do not."""
     now, job = slowed
-    trained = []
+    inner, trained = job.programs.chunk, []
 
     def chunk(*args):
         trained.append(None)
-        return job.programs.chunk(*args)
+        return inner(*args)
 
     base = tiny_trial.programs("nadamw")
     reference = dataclasses.replace(base, chunk=now.takes(lambda: REFERENCE * (2 if trained else 1), base.chunk))

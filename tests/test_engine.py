@@ -249,7 +249,7 @@ REFUSED = {
                 return jax.tree.map(lambda u: u * jnp.asarray(TABLE)[state], updates), state + 1
             return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
         """,
-        ["constant of shape (20000,)", "80000 bytes", "P3"],
+        ["80000 bytes of constants", "shape (20000,)", "P3"],
     ),
     "large_constant_in_a_branch": (
         """
@@ -261,7 +261,7 @@ REFUSED = {
                 return jax.tree.map(lambda u: u * scale, updates), state + 1
             return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
         """,
-        ["constant of shape (20000,)", "P3"],
+        ["80000 bytes of constants", "shape (20000,)", "P3"],
     ),
     "print": (
         """

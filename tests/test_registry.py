@@ -1,0 +1,195 @@
+"""From a name to an object: what is found, what is refused, and in which words."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from algoperf_lite import errors, registry, spec
+from tests import tiny_trial
+from tests.conftest import ASSETS, subprocess_env
+
+BODY = """
+    DEFAULTS = {"learning_rate": 0.1}
+
+
+    def build(problem, hparams):
+        return optax.sgd(hparams["learning_rate"])
+    """
+
+
+def test_listing_names_needs_no_import_of_jax():
+    code = (
+        "import sys; from algoperf_lite import registry\n"
+        "print({k: list(registry.names(k)) for k in registry.KINDS})\n"
+        "print([registry.describe_line(p) for p in registry.names('submissions').values()])\n"
+        "assert not {'jax', 'optax', 'flax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=subprocess_env(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nadamw" in done.stdout
+    assert "NadamW as AlgoPerf's baselines define it" in done.stdout
+
+
+def test_submission_is_found_by_name_path_and_dotted_path(tmp_path):
+    named, dotted = registry.load_submission("adamw"), registry.load_submission("submissions.adamw")
+    path = registry.load_submission(str(registry.folder("submissions") / "adamw.py"))
+    assert named.sha256 == dotted.sha256 == path.sha256
+    assert (named.name, dotted.name, path.name) == ("adamw",) * 3
+    assert registry.load_submission("adamw", name="aa").name == "aa"
+    assert registry.load_submission(tiny_trial.write_submission(tmp_path, BODY)).name == "mine"
+
+
+def test_submission_is_known_by_the_hash_of_its_file(tmp_path):
+    source = tiny_trial.write_submission(tmp_path, BODY)
+    before = registry.load_submission(source)
+    with open(source, "a") as handle:
+        handle.write("# a comment\n")
+    after = registry.load_submission(source)
+    assert before.sha256 != after.sha256
+    assert re.fullmatch("[0-9a-f]{64}", before.sha256)
+
+
+def test_two_files_of_one_name_do_not_meet(tmp_path):
+    sources = []
+    for rate in (1, 2):
+        folder = tmp_path / str(rate)
+        folder.mkdir()
+        sources.append(tiny_trial.write_submission(folder, BODY.replace("0.1", str(rate / 2))))
+    first, second = map(registry.load_submission, sources)
+    assert (first.DEFAULTS, second.DEFAULTS) == ({"learning_rate": 0.5}, {"learning_rate": 1.0})
+
+
+UNKNOWN = [
+    ("nadam", "unknown submission 'nadam'; did you mean 'nadamw'?"),
+    ("nadam", "  known: adamw, dog, nadamw, nesterov, schedule_free_adamw"),
+    ("nadam", "a file is named by its path, such as ./nadam.py"),
+    ("no.such.module", "no module 'no.such.module' can be imported"),
+    ("./no_such_file.py", "submission file not found: ./no_such_file.py"),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), UNKNOWN)
+def test_unknown_submission_is_answered_with_what_is_known(name, message):
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        registry.load_submission(name)
+
+
+def test_missing_file_is_answered_with_the_nearest_in_its_folder(tmp_path):
+    source = tiny_trial.write_submission(tmp_path, BODY, "my_optimizer")
+    with pytest.raises(errors.UserError, match=f"did you mean {re.escape(source)}"):
+        registry.load_submission(source.replace("optimizer", "optimiser"))
+
+
+WRONG = {
+    "not_python": ("def build(:\n", ":9: not valid Python: SyntaxError"),
+    "raises": ("1 / 0\n", ":9: import failed: ZeroDivisionError"),
+    "misses_a_module": ("import no_such_module\n", "import failed: ModuleNotFoundError: No module named 'no_such_module'"),
+    "no_build": ("DEFAULTS = {}\n", "has no function build(problem, hparams)"),
+    "build_is_no_function": ("build = 3\n", "has no function build(problem, hparams)"),
+    "defaults_are_a_list": ("DEFAULTS = [1]\n\ndef build(p, h): ...\n", "DEFAULTS must be a dict"),
+    "space_is_a_number": ("SPACE = 3\n\ndef build(p, h): ...\n", "SPACE must be a dict"),
+    "dimension_is_a_tuple": ("SPACE = {'a': (1, 2)}\n\ndef build(p, h): ...\n", "SPACE['a'] is (1, 2); accepted: spec.log"),
+    "defaults_have_one_minus": ("DEFAULTS = {'one_minus_b1': .1}\n\ndef build(p, h): ...\n", "know 'b1' only"),
+    "space_has_a_name_of_its_own": (
+        "DEFAULTS = {'rate': .1}\nSPACE = {'rat': spec.uniform(0, 1)}\n\ndef build(p, h): ...\n",
+        "unknown name in SPACE of",
+    ),
+    "extra_argument": ("EXTRA_ARGS = ('grad',)\n\ndef build(p, h): ...\n", "did you mean 'grad_fn'?"),
+    "period": ("PERIOD = 0\n\ndef build(p, h): ...\n", "PERIOD must be a whole number of steps >= 1, got 0"),
+    "eval_params": ("eval_params = 1\n\ndef build(p, h): ...\n", "eval_params must be a function"),
+    "too_large": ("# " + "x" * registry.MAX_FILE_BYTES + "\n", "a submission file may have at most 65536 (PROTOCOL P3)"),
+    "opens_a_file": ("handle = open(__file__)\n\ndef build(p, h): ...\n", "left open files behind"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_submission_file_that_is_wrong_is_one_message_with_the_file(name, tmp_path):
+    body, message = WRONG[name]
+    source = tiny_trial.write_submission(tmp_path, "\n" + body)
+    with pytest.raises(errors.UserError, match=re.escape(message)) as caught:
+        registry.load_submission(source)
+    assert source in str(caught.value)
+    module = next((m for n, m in sys.modules.items() if n.startswith("_algoperf_lite_submission_mine")), None)
+    getattr(getattr(module, "handle", None), "close", lambda: None)()
+
+
+def test_submission_that_is_no_text_is_one_message(tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(errors.UserError, match="not valid Python"):
+        registry.load_submission(str(source))
+
+
+# -------------------------------------------------------------------------------------------------- hyperparameters
+
+
+@pytest.fixture
+def entry(tmp_path):
+    body = """
+    SPACE = {
+        "learning_rate": spec.log_uniform(0.01, 1.0),
+        "one_minus_b1": spec.uniform(0.1, 0.2),
+        "terms": spec.choice([1, 2, 3]),
+        "kind": spec.choice(["a", "b"], static=True),
+    }
+    DEFAULTS = {"learning_rate": 0.1, "b1": 0.9, "terms": 2, "kind": "a", "order": 3, "flag": True}
+
+
+    def build(problem, hparams):
+        return optax.sgd(0.1)
+    """
+    return registry.load_submission(tiny_trial.write_submission(tmp_path, body))
+
+
+def test_resolve_fills_defaults_in_turns_one_minus_and_keeps_reserved_names(entry):
+    point = entry.resolve({"one_minus_b1": 0.25, "label_smoothing": 0.1})
+    assert point == {**entry.DEFAULTS, "b1": 0.75, "label_smoothing": 0.1}
+    assert entry.resolve(point) == point
+
+
+def test_resolve_of_an_unknown_name_is_refused_with_the_nearest(entry):
+    with pytest.raises(errors.UserError, match="hyperparameter of submission mine 'b2'.*"):
+        entry.resolve({"b2": 0.9})
+
+
+def test_static_hyperparameters_are_those_declared_and_those_that_are_no_floats(entry):
+    point = entry.resolve({"label_smoothing": 0, "dropout_rate": 0})
+    assert entry.static(point) == {"kind": "a", "order": 3, "flag": True}
+
+
+def test_build_that_returns_no_transformation_is_refused_by_type(tmp_path):
+    found = registry.load_submission(tiny_trial.write_submission(tmp_path, BODY.replace("optax.sgd", "dict")))
+    object.__setattr__(found, "author_build", lambda problem, hparams: 3)
+    with pytest.raises(errors.UserError, match=r"build returned int, accepted is an optax\.GradientTransformation"):
+        found.build(None, {})
+
+
+# ------------------------------------------------------------------------------------------------------- workloads
+
+
+def test_workload_is_found_by_path_with_its_variant():
+    workload = registry.load_workload(str(ASSETS / "tiny.py"), target=0.5)
+    assert isinstance(workload, spec.Workload)
+    assert (workload.name, workload.validation_target) == ("tiny", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("x = 1\n", "has no function build(...) -> spec.Workload"),
+        ("def build():\n    return 3\n", "build returned int, accepted is a spec.Workload"),
+        ("def build(:\n", "not valid Python"),
+    ],
+)
+def test_workload_file_that_is_wrong_is_one_message(body, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(body)
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        registry.load_workload(str(path))
+
+
+def test_unknown_workload_is_answered_with_the_nearest():
+    with pytest.raises(errors.UserError, match="unknown workload 'digit_vit'; did you mean 'digits_vit'?"):
+        registry.load_workload("digit_vit")
