@@ -17,13 +17,14 @@ SPACE = {
     "weight_decay": spec.log_uniform(1e-4, 0.5),
     "warmup_fraction": spec.uniform(0.0, 0.25),
 }
+# Tried on the two demo workloads (author seeds): b1 = 0.95 reaches their targets sooner than 0.9.
 DEFAULTS = {
     "learning_rate": 1e-2,
-    "b1": 0.9,
-    "b2": 0.99,
+    "b1": 0.95,
+    "b2": 0.98,
     "eps": 1e-8,
-    "weight_decay": 0.02,
-    "warmup_fraction": 0.05,
+    "weight_decay": 0.05,
+    "warmup_fraction": 0.1,
     "weight_lr_power": 2.0,
 }
 
