@@ -184,9 +184,7 @@ def test_test_split_is_evaluated_at_the_hit_and_at_the_end_only(past, tested, pr
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
-def test_hit_that_misses_the_test_target_by_over_two_standard_errors_is_starred(
-    direction, sign, programs, whole, tmp_path
-):
+def test_hit_that_misses_the_test_target_by_over_two_standard_errors_is_starred(direction, sign, programs, whole, tmp_path):
     """The first evaluation hits; its test target lies 1.9, then 2.1 standard errors on the wrong side."""
     reached = {"direction": direction, "validation_target": -sign * 2.0}
     first = tiny_trial.aimed(programs, **reached)
@@ -429,7 +427,7 @@ def test_checkpoint_that_is_damaged_is_named(programs, tmp_path):
     for file in (place.checkpoints / "8").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    with pytest.raises(errors.EnvironmentFault, match="ckpt/8 cannot be read.*starts over"):
+    with pytest.raises(errors.EnvironmentFault, match=r"ckpt/8 cannot be read.*starts over"):
         trial.run(job, place, Clock())
     assert place.outcome() is None
 

@@ -10,9 +10,7 @@ from tests.assets import tiny
 
 
 def build() -> spec.Workload:
-    return dataclasses.replace(
-        tiny.build(target=2.0, step_budget=80), name="drill", evaluations=10, init=init, loss=loss
-    )
+    return dataclasses.replace(tiny.build(target=2.0, step_budget=80), name="drill", evaluations=10, init=init, loss=loss)
 
 
 def init(key):

@@ -49,7 +49,7 @@ assert not heavy, heavy
 """
 
 
-@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["list"], ["list", "submissions", "--json"], ["--version"]])
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["list"], ["list", "data", "--json"], ["--version"]])
 def test_help_and_list_take_half_a_second_at_most_and_import_nothing_heavy(args):
     seconds = []
     for _ in range(3):

@@ -219,7 +219,7 @@ def test_build_accepts_points_of_the_space_and_refuses_unknown_names(name):
     entry = registry.load_submission(name)
     problem = spec.Problem.from_params(contract.toy_params(), step_budget=100, batch_size=8)
     entry.build(problem, {n: d.at(0.5) for n, d in entry.SPACE.items()}).init(contract.toy_params())
-    with pytest.raises(errors.UserError, match="unknown hyperparameter of submission .*; did you mean 'learning_rate'"):
+    with pytest.raises(errors.UserError, match=r"unknown hyperparameter of submission .*; did you mean 'learning_rate'"):
         entry.build(problem, {"learnin_rate": 0.1})
 
 
