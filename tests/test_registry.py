@@ -111,8 +111,9 @@ def test_submission_file_that_is_wrong_is_one_message_with_the_file(name, tmp_pa
     with pytest.raises(errors.UserError, match=re.escape(message)) as caught:
         registry.load_submission(source)
     assert source in str(caught.value)
-    module = next((m for n, m in sys.modules.items() if n.startswith("_algoperf_lite_submission_mine")), None)
-    getattr(getattr(module, "handle", None), "close", lambda: None)()
+    for module in [m for n, m in sys.modules.items() if n.startswith("_algoperf_lite_submission_mine")]:
+        if hasattr(module, "handle"):
+            module.handle.close()
 
 
 def test_submission_that_is_no_text_is_one_message(tmp_path):
