@@ -23,7 +23,7 @@ SETTINGS_TO_V = 3
 REACH_IN_V, HITS_IN_C = 0.8, 0.9
 MEDIAN_HIT = (0.4, 0.9)
 DEFAULTS_NOT_BEFORE = 0.2
-MAX_TRIES = 6
+MAX_TRIES = 12
 
 
 @dataclasses.dataclass(frozen=True)
