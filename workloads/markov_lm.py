@@ -47,8 +47,8 @@ def build(
         tier="micro",
         metric="excess_nats",
         direction="min",
-        validation_target=0.21,
-        test_target=0.21,
+        validation_target=0.1744153449932734,
+        test_target=0.1725711226463318,
         batch_size=BATCH_SIZE,
         step_budget=600,
         evaluations=50,
@@ -61,6 +61,17 @@ def build(
         evaluate=functools.partial(excess, net.apply),
         finalise=tasks.language_metrics,
         roles=net.roles,
+        reference={
+            "learning_rate": 0.01464241010979097,
+            "b1": 0.8142025786752902,
+            "b2": 0.9960691244117955,
+            "eps": 1e-08,
+            "weight_decay": 0.02535812470618416,
+            "warmup_fraction": 0.20141283076578909,
+            "horizon_fraction": 0.75,
+        },
+        reference_steps=360.0,
+        seed_sd=0.009422426375950093,
         provenance="order-2 Markov chain, vocabulary 64, entropy rate 2.4563 nats (algoperf_lite/data/markov.py)",
     )
 
