@@ -42,11 +42,10 @@ def _table(title: str, *columns: str) -> Table:
 def _pairs(summary: dict[str, Any]) -> Table | None:
     if not summary["pairs"]:
         return None
-    table = _table("Pairs: time of A / time of B", "A", "B", "ratio", "interval", "verdict", "more studies for 5 %")
+    table = _table("Pairs: time of A over time of B", "A over B", "ratio", "interval", "verdict", "+ studies for 5 %")
     for pair in summary["pairs"]:
         table.add_row(
-            escape(pair["a"]),
-            escape(pair["b"]),
+            escape(f"{pair['a']} / {pair['b']}"),
             text.ratio(pair["ratio"]),
             text.interval(pair["interval"], text.ratio),
             f"[{STYLE[pair['verdict']]}]{escape(text.verdict(pair))}[/]",
