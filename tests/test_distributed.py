@@ -14,6 +14,8 @@ from algoperf_lite import config, records, runner, trial
 from algoperf_lite.clock import Clock
 from tests.conftest import ASSETS, subprocess_env
 
+pytestmark = pytest.mark.slow
+
 MAIN = [sys.executable, str(ASSETS / "drill_main.py"), "run", str(ASSETS / "tiny.toml")]
 
 

@@ -10,6 +10,8 @@ import pytest
 from algoperf_lite import engine, errors, mesh, registry
 from tests.test_engine import SMALL, train
 
+pytestmark = pytest.mark.slow
+
 # ------------------------------------------------------------------------------------------------------ the grammar
 
 

@@ -12,6 +12,8 @@ import pytest
 from algoperf_lite import records
 from tests.conftest import ASSETS, subprocess_env
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, str(ASSETS / "drill_main.py"), "run", str(ASSETS / "drill.toml")]
 EVENT_TIMES = {"train_time_s", "eval_charge_s", "submission_time_s", "reference_steps", "eval_time_s"}
 OUTCOME_BITS = ("outcome", "step", "last_step", "best", "test", "test_missed", "compilations_while_charged", "host")
