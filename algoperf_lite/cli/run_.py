@@ -147,7 +147,7 @@ def _report(out: pathlib.Path) -> None:
     from algoperf_lite.report import page, terminal
 
     terminal.print_summary(results.score(out), Console())
-    print(f"report: {page.write(out, None)}")
+    print(f"report: {page.write(out, light=True)}")
 
 
 class _Interrupts:

@@ -93,19 +93,25 @@ def curves(
 ) -> Markup:
     """Learning curves of one workload: (colour, line) of all trials, of the median study's trial, and the target."""
     lines = [line for _, line in [*faint, *bold]]
-    values = np.array([y for line in lines for y in line[1] if y is not None and math.isfinite(y)] or [target])
-    far, near = (np.percentile(values, 8), values.max()) if maximise else (np.percentile(values, 92), values.min())
-    low, high = min(far, near, target), max(far, near, target)
-    pad = (high - low or abs(high) or 1) * 0.05
+    low, high = limits(lines, target, maximise)
     end = max((x for line in lines for x in line[0]), default=1)
-    axes = _Axes((0, end), (low - pad, high + pad))
-    axes.frame("charged reference steps", ticks(0, end, 4), ticks(low - pad, high + pad, 4))
+    axes = _Axes((0, end), (low, high))
+    axes.frame("charged reference steps", ticks(0, end, 4), ticks(low, high, 4))
     for colour, line in reversed(faint):  # the first entrant on top
         axes.line(line, f"faint c{colour % COLOURS}")
     for colour, line in reversed(bold):
         axes.line(line, f"bold c{colour % COLOURS}")
     axes.rule(axes.left, axes.py(target), axes.right, axes.py(target), "target")
     return axes.svg(title)
+
+
+def limits(lines: Sequence[Line], target: float, maximise: bool) -> tuple[float, float]:
+    """Ends of a y axis that shows the target and most of the lines: the worst values, mostly of the start, are cut."""
+    values = np.array([y for line in lines for y in line[1] if y is not None and math.isfinite(y)] or [target])
+    far, near = (np.percentile(values, 8), values.max()) if maximise else (np.percentile(values, 92), values.min())
+    low, high = float(min(far, near, target)), float(max(far, near, target))
+    pad = (high - low or abs(high) or 1) * 0.05
+    return low - pad, high + pad
 
 
 def dots(workloads: Sequence[str], names: Sequence[str], medians: np.ndarray, times: np.ndarray) -> Markup:
@@ -152,9 +158,7 @@ def strip(ratio: float | None, ends: Sequence[float] | None, reach: float) -> Ma
     parts = [f'<rect x="{px(1 / 1.05):.1f}" y="1" width="{px(1.05) - px(1 / 1.05):.1f}" height="16" class="band"/>']
     parts.append(f'<line x1="{width / 2}" y1="1" x2="{width / 2}" y2="17" class="zero"/>')
     if ends is not None:
-        parts.append(
-            f'<line x1="{px(ends[0]):.1f}" y1="{middle}" x2="{px(ends[1]):.1f}" y2="{middle}" class="whisker"/>'
-        )
+        parts.append(f'<line x1="{px(ends[0]):.1f}" y1="{middle}" x2="{px(ends[1]):.1f}" y2="{middle}" class="whisker"/>')
     parts.append(f'<circle cx="{px(ratio):.1f}" cy="{middle}" r="3.5" class="point"/>')
     return Markup(f'<svg class="strip" viewBox="0 0 {width} 18" aria-hidden="true">{"".join(parts)}</svg>')
 

@@ -1,6 +1,7 @@
 """One self-contained HTML page of a run directory, with its tables and figures as files beside it.
 
-The page makes no network request, needs no JavaScript, and follows the reader's light or dark preference.
+The page makes no network request, needs no JavaScript, and follows the reader's light or dark preference. Where plotly
+is installed its curves and profile are also interactive, for 5 MB more (`light` leaves that out).
 """
 
 import hashlib
@@ -15,19 +16,22 @@ from markupsafe import Markup
 
 import scoring
 from algoperf_lite import results as results_module
-from algoperf_lite.report import figures, tables, text
+from algoperf_lite.report import figures, interactive, tables, text
 from algoperf_lite.results import Results, Run
 
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 
 
-def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None) -> pathlib.Path:
-    """Write the page (default RUN_DIR/report.html) with `tables/` and `figures/` beside it; return its path."""
+def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None, light: bool = False) -> pathlib.Path:
+    """Write the page (default RUN_DIR/report.html) with `tables/` and `figures/` beside it; return its path.
+
+    `light`: plain SVG figures even where plotly is installed.
+    """
     results = results_module.read(run_dir)
     summary = results_module.summarise(results)
     out = pathlib.Path(out) if out else results.path / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(results, summary), encoding="utf-8")
+    out.write_text(render(results, summary, light), encoding="utf-8")
     tables.write(tables.tables(results, summary), out.parent / "tables")
     if summary["cells"] and importlib.util.find_spec("matplotlib"):
         from algoperf_lite.report import print_figures
@@ -36,7 +40,7 @@ def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None) -> pathl
     return out
 
 
-def render(results: Results, summary: dict[str, Any]) -> str:
+def render(results: Results, summary: dict[str, Any], light: bool = False) -> str:
     """The page as a string."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("algoperf_lite.report"),
@@ -53,6 +57,9 @@ def render(results: Results, summary: dict[str, Any]) -> str:
         "further": text.further,
     }
     benchmark = results.benchmark
+    live = not light and interactive.available()
+    curves = [(name, _curves(results, name, live)) for name in summary["workloads"]]
+    drawn = any(figure for _, figure in curves)
     ends = [end for p in summary["pairs"] for end in [p["ratio"], *(p["interval"] or [])] if end]
     reach = max([1.12, *(max(end, 1 / end) ** 1.1 for end in ends)])
     return environment.get_template("report.html.j2").render(
@@ -67,8 +74,10 @@ def render(results: Results, summary: dict[str, Any]) -> str:
         reach=min(reach, 8.0),
         pairs_shown=PAIRS_SHOWN,
         best=_best(summary),
-        figures=_figures(results, summary),
-        curves=[(name, _curves(results, name)) for name in summary["workloads"]],
+        figures=_figures(results, summary, live),
+        curves=curves,
+        errors={name: _standard_error(results, name) for name in summary["workloads"]},
+        script=interactive.script() if live and drawn else None,
         command=rerun_command(results),
         facts=_facts(results),
         costs=_costs(results),
@@ -97,7 +106,7 @@ def _best(summary: dict[str, Any]) -> dict[str, float | None]:
     return {workload: min(values, default=None) for workload, values in known.items()}
 
 
-def _figures(results: Results, summary: dict[str, Any]) -> dict[str, Markup]:
+def _figures(results: Results, summary: dict[str, Any], live: bool) -> dict[str, Markup]:
     """Profile and dot plot; empty before the board is complete."""
     if not summary["cells"]:
         return {}
@@ -107,25 +116,53 @@ def _figures(results: Results, summary: dict[str, Any]) -> dict[str, Markup]:
     names = [workload.name for workload in board.workloads]
     found = {"dots": figures.dots(names, board.entrants, medians, times)}
     if summary["scores"]:
-        found["profile"] = figures.profile(board.entrants, scoring.TAUS, scoring.profile(scoring.ratios(medians)))
+        numbers = board.entrants, scoring.TAUS, scoring.profile(scoring.ratios(medians))
+        found["profile"] = figures.profile(*numbers) + (interactive.profile(*numbers) if live else "")
     return found
 
 
-def _curves(results: Results, workload: str) -> Markup | None:
+def _curves(results: Results, workload: str, live: bool) -> Markup | None:
     """Every trial faint; bold, per entrant, the trial that stands for the median study."""
     info = results.benchmark.workloads[workload]
     faint, bold = [], []
     for i, entrant in enumerate(results.board.entrants):
         runs = [run for key, run in sorted(results.runs.items()) if key[:2] == (entrant, workload) and run.events]
-        faint += [(i, _line(run, info.metric)) for run in runs]
+        faint += [(i, _line(run, info.metric), _label(run)) for run in runs]
         middle = median_run(runs, info.metric, info.direction == "max")
         if middle:
-            bold.append((i, _line(middle, info.metric)))
+            bold.append((i, _line(middle, info.metric), _label(middle)))
     if not faint:
         return None
-    return figures.curves(
-        f"Learning curves on {workload}", faint, bold, info.validation_target, info.direction == "max"
+    title, target, maximise = f"Learning curves on {workload}", info.validation_target, info.direction == "max"
+    still = figures.curves(title, [row[:2] for row in faint], [row[:2] for row in bold], target, maximise)
+    if not live:
+        return still
+    return still + interactive.curves(
+        title, faint, bold, target, figures.limits([row[1] for row in faint], target, maximise)
     )
+
+
+def _label(run: Run) -> str:
+    """What a reader wants to know of one curve, in lines."""
+    spec = run.spec
+    values = [
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in spec.hparams.items()
+    ]
+    return "\n".join([f"{spec.entrant}, study {spec.study}, trial {spec.trial}", *values])
+
+
+def _standard_error(results: Results, workload: str) -> float | None:
+    """Of one evaluation on the validation split, at the evaluation that came nearest to the target (P10)."""
+    info = results.benchmark.workloads[workload]
+    known = [
+        (abs(value - info.validation_target), error)
+        for run in results.runs.values()
+        for event in run.events
+        if run.spec.workload == workload
+        and (value := event.validation.get(info.metric)) is not None
+        and (error := event.validation.get(f"{info.metric}_se")) is not None
+    ]
+    return min(known)[1] if known else None
 
 
 def median_run(runs: list[Run], metric: str, maximise: bool) -> Run | None:

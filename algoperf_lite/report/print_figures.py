@@ -29,7 +29,7 @@ def write(results: Results, folder: pathlib.Path) -> None:
     ratio = scoring.ratios(scoring.medians(scoring.study_times(board, board.unit)))
     figure, axes = new()
     for i, (name, rho) in enumerate(zip(board.entrants, scoring.profile(ratio), strict=True)):
-        axes.step(scoring.TAUS, rho, where="post", color=COLOURS[i % len(COLOURS)], label=name)
+        axes.step(scoring.TAUS, rho, where="post", color=COLOURS[i % len(COLOURS)], label=_label(name))
     axes.set(xlabel="within this factor of the fastest", ylabel="share of workloads", xlim=(1, 4), ylim=(0, 1.02))
     axes.legend(frameon=False)
     save(figure, "profile")
@@ -49,9 +49,15 @@ def write(results: Results, folder: pathlib.Path) -> None:
                     color=COLOURS[i % len(COLOURS)],
                     alpha=1 if bold else 0.25,
                     lw=1.8 if bold else 0.8,
-                    label=entrant if bold else None,
+                    label=_label(entrant) if bold else None,
                 )
         axes.axhline(workload.target, color="black", ls=":", lw=1)
         axes.set(xlabel="charged reference steps", ylabel=workload.metric, title=workload.name)
         axes.legend(frameon=False)
         save(figure, f"curves_{workload.name}")
+
+
+def _label(name: str) -> str:
+    """A name as matplotlib takes it: no formula, and short enough to leave room for the plot."""
+    short = name if len(name) <= 24 else name[:23] + "\N{HORIZONTAL ELLIPSIS}"
+    return short.replace("$", r"\$")

@@ -29,7 +29,7 @@ def write(tmp_path):
 
     def make(board=None, hit=hit, unfinished=lambda spec: False, **outcome):
         path = synthetic_run.write(tmp_path / "run", board or synthetic_run.benchmark(), hit, unfinished, **outcome)
-        out = page.write(path)
+        out = page.write(path, light=True)
         return out.read_text(encoding="utf-8"), out.parent
 
     return make
