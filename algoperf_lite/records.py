@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -93,6 +94,7 @@ class Benchmark(Struct, frozen=True, kw_only=True):
     source: str = ""  # name or path by which the benchmark file was given
     version: int
     ruleset: Literal["external", "self"]
+    reference_sha256: str = ""  # of the reference's file: the unit of charged time
     seed: int
     nonce: str | None = None  # what the seed was drawn with (P11); None where it was given
     studies: int
@@ -271,7 +273,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = open(self.path / ".lock", "a+")  # noqa: SIM115 - held open for the life of the process
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(handle)
         except OSError as e:
             handle.seek(0)
             holder = handle.read().strip()
@@ -313,6 +315,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     lost_s: float  # charged seconds of evaluated steps that will be redone
     host: str
     repeated: bool = False  # started over by P7, since over 10 % of its work had been redone
+    events_sha256: str = ""  # of `events.jsonl` as it was found, so that a loss is counted once
 
 
 class TrialFolder:
@@ -359,12 +362,17 @@ class TrialFolder:
         """Notes a start at a step; evaluations after it are dropped and their charge is counted as lost."""
         if not self.writer:
             return
-        events = self.events()
+        events, attempts = self.events(), self.attempts()
+        path = self.path / "events.jsonl"
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
         lost = events[-1].train_time_s - train_time_s if events and events[-1].step > step else 0.0
-        kept = [msgspec.json.encode(e) + b"\n" for e in events if e.step <= step]
-        _write(self.path / "events.jsonl", b"".join(kept))
-        attempts = [*self.attempts(), Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated)]
+        if attempts and attempts[-1].events_sha256 == found:
+            lost = 0.0  # killed between the two writes below: the last attempt has counted it
+        attempts.append(
+            Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated, events_sha256=found)
+        )
         _write(self.path / "attempts.jsonl", b"".join(msgspec.json.encode(a) + b"\n" for a in attempts))
+        _write(path, b"".join(msgspec.json.encode(e) + b"\n" for e in events if e.step <= step))
 
     def append(self, event: Event) -> None:
         """Adds one evaluation, flushed to the disk."""
@@ -385,21 +393,39 @@ class TrialFolder:
         if not self.writer:
             return
         _write(self.path / "outcome.json", msgspec.json.format(msgspec.json.encode(outcome), indent=1))
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._drop_checkpoints()
 
     def reset(self, *, attempts: bool = False) -> None:
         """Forgets the outcome and the work; with `attempts` also how often it was begun (`--retry`)."""
         if self.writer:
             if attempts:
                 (self.path / "attempts.jsonl").unlink(missing_ok=True)
+            self._drop_checkpoints()  # first: a checkpoint without its events would be gone on from
             (self.path / "outcome.json").unlink(missing_ok=True)
             (self.path / "events.jsonl").unlink(missing_ok=True)
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def _drop_checkpoints(self) -> None:
+        """The small files that make a checkpoint whole go before the arrays."""
+        for numbers in self.checkpoints.glob("*.json"):
+            numbers.unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def utc() -> str:
     """Now, as ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _flock(handle: Any, patience_s: float = 0.5) -> None:
+    """An exclusive lock; waits a moment, since `status` tries the lock for an instant to see who holds it."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager

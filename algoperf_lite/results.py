@@ -261,8 +261,9 @@ def _pairs(results: Results) -> list[dict[str, Any]]:
     drivers = collections.defaultdict(set)
     for key, run in results.runs.items():
         drivers[key[0]].add(run.spec.driver)
+    intervals = np.array([workload.interval_steps for workload in board.workloads], float)
     rows = []
-    for found in scoring.verdicts(entrants, names, times, board.limits, benchmark.paired):
+    for found in scoring.verdicts(entrants, names, times, board.limits, benchmark.paired, intervals):
         row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
         row["interval"] = None if row["interval"][0] is None else row["interval"]
         if drivers[found.a] != drivers[found.b]:

@@ -74,6 +74,10 @@ class Runner:
         wanted = self._wanted(old)
         if old is not None:
             _check_fixed(old, wanted, self.directory)
+            for entrant in old.entrants:  # those that this command does not name run on too
+                found = registry.file_sha256("submissions", entrant.source)
+                if found != entrant.sha256:
+                    raise _changed(entrant.name, entrant.source, entrant.sha256, found, self.directory)
             benchmark = self._extended(old, wanted)
         else:
             benchmark = wanted
@@ -115,6 +119,7 @@ class Runner:
             source=request.source or file.name,
             version=file.version,
             ruleset=file.ruleset,
+            reference_sha256=self._submission(REFERENCE, REFERENCE).sha256,
             seed=seed,
             nonce=request.nonce,
             studies=studies,
@@ -172,8 +177,9 @@ class Runner:
         for name, source in sources.items():
             entrant = self._entrant(name, source, old.ruleset, old.seed, studies)
             before = next((e for e in old.entrants if e.name == name), None)
-            if before is not None and before.sha256 != entrant.sha256:
-                raise _changed(name, source, before.sha256, entrant.sha256, self.directory)
+            if before is not None:  # what has been drawn stays, whatever a new version of the sampler would draw
+                points = [*before.points, *entrant.points[len(before.points) :]]
+                entrant = msgspec.structs.replace(entrant, points=points)
             added = before.added if before else (records.utc()[:10] if self.directory.trial_ids() else None)
             entrants.append(msgspec.structs.replace(entrant, added=added))
         extension = records.Extension(
@@ -263,7 +269,7 @@ class Runner:
         return lambda phase, event=None: self.tell(phase, spec=spec, event=event)
 
     def _stop(self) -> bool:
-        return bool(environment.broadcast(self.stop()))
+        return environment.anywhere(self.stop())
 
     def _job(self, benchmark: Benchmark, spec: TrialSpec) -> trial.Job:
         info = benchmark.workloads[spec.workload]
@@ -315,6 +321,7 @@ def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> 
         ("run_past", old.run_past, wanted.run_past),
         ("paired", old.paired, wanted.paired),
         ("algoperf-lite", version, __version__),
+        ("file hash of the reference", old.reference_sha256[:12], wanted.reference_sha256[:12]),
     ]
     _refuse([("workloads", sorted(old.workloads), sorted(wanted.workloads))], directory)
     for name, info in wanted.workloads.items():

@@ -20,6 +20,7 @@ RESERVED = ("label_smoothing", "dropout_rate")
 
 ROLES = (
     "matrix",
+    "input",
     "embedding",
     "readout",
     "conv",
@@ -42,7 +43,8 @@ class Role:
     """What a parameter is for. One per parameter, in a tree of the same structure as the parameters.
 
     Attributes:
-      kind: one of `ROLES`.
+      kind: one of `ROLES`. In muP's terms `embedding`, `input` (first dense or convolutional layer), `position`,
+        `norm` and `bias` are vector-like, `readout` is the readout, the other kernels are matrix-like.
       fan_in: product of the input axes (for a convolution: receptive field x input channels; for an embedding: the
         number of rows).
       fan_out: product of the output axes.

@@ -166,12 +166,13 @@ class Procedure:
         self, block: str, attempt: int, name: str, setting: str, hparams: dict[str, Any], seed: int, until: float
     ) -> dict[str, Any]:
         identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
+        identity["hparams"] = hparams
         if _key(identity) not in self.done:
             number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
             curve, tests = self._train(name, hparams, number, until, test=block == "C")
             values = [v for v in curve if v is not None]
             best = min(values, key=self._rank) if values else None
-            row = {**identity, "hparams": hparams, "final": curve[-1], "reached": best, "curve": curve, "test": tests}
+            row = {**identity, "final": curve[-1], "reached": best, "curve": curve, "test": tests}
             with open(self.log, "a") as handle:
                 handle.write(json.dumps(row) + "\n")
                 handle.flush()
@@ -213,7 +214,11 @@ class Procedure:
 
     def _record(self, tuned, measured, winner, tries, reference) -> dict[str, Any]:
         last = tries[-1]
-        confirming = [row for row in self.done.values() if (row["block"], row["try"]) == ("C", len(tries) - 1)]
+        confirming = [
+            row
+            for row in self.done.values()
+            if (row["block"], row["try"], row["hparams"]) == ("C", len(tries) - 1, winner["hparams"])
+        ]
         tests = [self._test_at_hit(row, last["target"]) for row in confirming]
         # C's seeds had no part in choosing the target; another optimizer's reference has only those of V.
         own = _identity(reference) == _identity(winner)
@@ -222,6 +227,8 @@ class Procedure:
         sd = float(np.std([v for v in winner["finals"] if v is not None], ddof=1)) if self.plan.seeds > 1 else 0.0
         direction = 1 if self.workload.direction == "max" else -1
         versions = _versions()
+        every = [row["curve"] for row in self.done.values() if row["block"] == "C" and row["hparams"] == winner["hparams"]]
+        pooled = sum(self._hit(curve, last["target"]) is not None for curve in every)
         return {
             "workload": self.workload.name,
             "version": self.workload.version,
@@ -241,6 +248,7 @@ class Procedure:
             "rank_with_target_moved": {
                 str(shift): self._ranking(measured, last["target"] + shift * direction * sd) for shift in (-1, 0, 1)
             },
+            "hits_at_this_target_in_C_of_all_tries": [pooled, len(every)],
             "tries": tries,
             "V": [{k: m[k] for k in ("optimizer", "point", "hparams", "finals", "reached")} for m in measured],
             "T": [{k: t[k] for k in ("optimizer", "point", "hparams", "final", "reached")} for t in tuned],
@@ -291,7 +299,8 @@ def _identity(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(row: dict[str, Any]) -> tuple:
-    return (row["block"], row["try"], row["optimizer"], row["setting"], row["seed"])
+    hparams = json.dumps(row["hparams"], sort_keys=True)  # a changed SPACE or DEFAULTS is another run
+    return (row["block"], row["try"], row["optimizer"], row["setting"], row["seed"], hparams)
 
 
 def _parse(lines: list[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ Choices that P17 leaves open, and why:
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -74,6 +75,7 @@ def verdicts(
     times: np.ndarray,
     limits: np.ndarray,
     paired: bool = False,
+    intervals: np.ndarray | None = None,
 ) -> list[Verdict]:
     """The verdict for every pair of entrants, in board order (A before B).
 
@@ -81,10 +83,12 @@ def verdicts(
       times: [entrants, workloads, studies] study times, inf for a study that missed, in the order of the studies.
       limits: [workloads] the time at which a miss is counted, in the same unit.
       paired: pair by common seeds, if the benchmark file declares it.
+      intervals: [workloads] time between two evaluations. A time is only known to within one, so its variance is at
+        least interval^2 / 12 (Sheppard): studies that hit at the same evaluation by chance are not certainty.
     """
     look = last_look(times.shape[-1])
     seen = times[..., : look or times.shape[-1]]
-    pairs = [_evidence(a, b, seen, limits, paired) for a, b in itertools.combinations(range(len(entrants)), 2)]
+    pairs = [_evidence(a, b, seen, limits, paired, intervals) for a, b in itertools.combinations(range(len(entrants)), 2)]
     tests = np.array([p for pair in pairs for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
     levels, rejected = holm(tests)
     return [
@@ -120,7 +124,9 @@ def holm(p: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
     return levels, rejected
 
 
-def _evidence(a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: bool) -> _Pair:
+def _evidence(
+    a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: bool, intervals: np.ndarray | None
+) -> _Pair:
     n = times.shape[-1]
     hit = np.isfinite(times)
     misses = n - hit.sum(axis=-1)  # [entrants, workloads]
@@ -130,20 +136,27 @@ def _evidence(a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: boo
     if not kept.any():
         return _Pair(a, b, kept, math.nan, math.nan, math.nan, math.nan, hits, hits_p, least)
     worst = np.maximum(limits[:, None], np.where(hit, times, 0).max(axis=(0, 2))[:, None])
-    logs = np.log(np.where(hit, times, worst))[:, kept].mean(axis=1)  # [entrants, studies]
-    d, error, df = _difference(logs[a], logs[b], paired)
+    filled = np.where(hit, times, worst)
+    logs = np.log(filled)[:, kept].mean(axis=1)  # [entrants, studies]
+    floors = [0.0, 0.0]  # variance of one study's mean log time that the evaluation grid alone gives
+    if intervals is not None:
+        middle = np.median(filled[[a, b]], axis=-1)[:, kept]  # [2, kept]
+        floors = (((intervals[kept] / middle) ** 2 / 12).sum(axis=1) / kept.sum() ** 2).tolist()
+    d, error, df = _difference(logs[a], logs[b], paired, floors)
     return _Pair(a, b, kept, d, error, df, _p_value(d, error, df), hits, hits_p, least)
 
 
-def _difference(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float, float]:
+def _difference(
+    a: np.ndarray, b: np.ndarray, paired: bool, floors: Sequence[float] = (0.0, 0.0)
+) -> tuple[float, float, float]:
     """Difference of means over studies, its standard error and degrees of freedom (Welch 1947; NaN for one study)."""
     n = len(a)
     d = float((a - b).mean())
     if n < 2:
         return d, math.nan, math.nan
     if paired:
-        return d, float((a - b).std(ddof=1)) / math.sqrt(n), n - 1.0
-    va, vb = float(a.var(ddof=1)) / n, float(b.var(ddof=1)) / n
+        return d, math.sqrt(max(float((a - b).var(ddof=1)), float(sum(floors))) / n), n - 1.0
+    va, vb = (max(float(x.var(ddof=1)), float(floor)) / n for x, floor in zip((a, b), floors, strict=True))
     df = (va + vb) ** 2 / ((va**2 + vb**2) / (n - 1)) if va**2 + vb**2 > 0 else 2.0 * (n - 1)
     return d, math.sqrt(va + vb), df
 

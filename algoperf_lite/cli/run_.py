@@ -81,21 +81,21 @@ def main(args: argparse.Namespace) -> int:
         checkpoint_every_s=args.checkpoint_every,
     )
     shown = progress.Progress(quiet=not first)
-    directory.lock()
+    _lock(directory)
     try:
         with shown, _Interrupts() as interrupts:
             engine = runner.Runner(
                 request, directory, Clock(processes=jax.process_count()), shown, lambda: interrupts.asked
             )
             benchmark = engine.resolve()
-            failed, interrupted = [], bool(environment.broadcast(interrupts.asked))
+            failed, interrupted = [], environment.anywhere(interrupts.asked)
             for spec, outcome in () if interrupted else engine.run(benchmark):
                 shown.ended(spec, outcome)
                 if outcome is None:
                     interrupted = True
                 elif outcome.outcome in records.FAILED:
                     failed.append((spec, outcome))
-                if environment.broadcast(interrupts.asked):  # all processes leave together
+                if environment.anywhere(interrupts.asked):  # all processes leave together
                     interrupted = True
                     break
     finally:
@@ -113,6 +113,22 @@ def main(args: argparse.Namespace) -> int:
     if not args.no_report:
         _report(out)
     return 1 if failed else 0
+
+
+def _lock(directory) -> None:
+    """Process 0 takes the directory; where it cannot, all processes say so and end together."""
+    from algoperf_lite import environment, errors
+
+    refused = ""
+    try:
+        directory.lock()
+    except errors.EnvironmentFault:
+        raise
+    except errors.UserError as e:
+        refused = str(e)
+    refused = environment.broadcast(refused)
+    if refused:
+        raise errors.UserError(refused)
 
 
 def _check_names(file, workloads, submissions) -> None:

@@ -20,7 +20,8 @@ def main(args: argparse.Namespace) -> int:
     directory = records.RunDirectory(args.dir)
     benchmark = directory.benchmark()
     specs = search.trials(benchmark)
-    outcomes = {s.id: directory.outcome(s.id) for s in specs}
+    begun = {_place(s): i for i, s in directory.trial_specs().items()}  # by place: ids hold the package's version
+    outcomes = {s.id: directory.outcome(begun[_place(s)]) if _place(s) in begun else None for s in specs}
     holder = directory.running()
     walls = [o.wall_s for o in outcomes.values() if o is not None and o.wall_s]
     missing = sum(o is None for o in outcomes.values())
@@ -46,3 +47,7 @@ def main(args: argparse.Namespace) -> int:
     if missing and eta is not None:
         print(f"about {eta:.0f} s to go")
     return 0
+
+
+def _place(spec: records.TrialSpec) -> tuple[str, str, int, int]:
+    return spec.workload, spec.entrant, spec.study, spec.trial

@@ -82,13 +82,16 @@ def _fans(module: nnx.Module) -> dict[tuple[str, ...], tuple[str, int, int]]:
     return found
 
 
+_INPUT = ("patches", "stem")  # first layers: their fan-in is the data's, not the width's
+
+
 def _fan(owner: nnx.Module, path: tuple, name: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
     parent = str(path[-1]) if path else ""
     fans = math.prod(shape[:-1]), shape[-1] if shape else 1
     if isinstance(owner, nnx.Linear) and name == "kernel":
-        kind = "readout" if parent == "readout" else _ATTENTION.get(parent, "matrix")
+        kind = "readout" if parent == "readout" else "input" if parent in _INPUT else _ATTENTION.get(parent, "matrix")
     elif isinstance(owner, nnx.Conv) and name == "kernel":
-        kind = "conv"
+        kind = "input" if parent in _INPUT else "conv"
     elif isinstance(owner, nnx.Embed):
         kind = "embedding"
     elif isinstance(owner, _NORMS) and name == "scale":
