@@ -1,0 +1,122 @@
+"""A board over time: resumed, extended, refused where it would mix two, and what a fault leaves behind."""
+
+import shutil
+
+import pytest
+
+from algoperf_lite import checkpoint, config, errors, mesh, records, registry, runner
+from algoperf_lite.clock import Clock
+from tests.conftest import ASSETS
+
+OOM = """
+import jax.numpy as jnp
+import optax
+DEFAULTS = {"learning_rate": 0.1}
+def build(problem, hparams):
+    def init(params):
+        return jnp.zeros((2**50,), jnp.int8)
+    return optax.GradientTransformation(init, lambda u, s, p=None: (u, s))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(submissions, studies=...) -> outcomes by (entrant, study); a fresh runner each time, one directory."""
+
+    def go(submissions, studies=1, stop=lambda: False, **request):
+        made = runner.Request(
+            benchmark=config.load_benchmark(str(ASSETS / "tiny.toml")),
+            mesh=mesh.parse("data=1"),
+            submissions=submissions,
+            studies=studies,
+            **request,
+        )
+        directory = records.RunDirectory(tmp_path / "run")
+        board = runner.Runner(made, directory, Clock(), stop=stop)
+        benchmark = board.resolve()
+        return benchmark, {(s.entrant, s.study): o for s, o in board.run(benchmark)}
+
+    return go
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.py"
+    shutil.copy(registry.names("submissions")["adamw"], path)
+    return path
+
+
+def test_same_command_again_runs_nothing(run):
+    first, outcomes = run(["nadamw"])
+    assert list(outcomes) == [("nadamw", 0)]
+    second, again = run(["nadamw"])
+    assert (second, again) == (first, {})
+
+
+def test_entrants_and_studies_added_later_are_marked_and_leave_what_was_drawn(run):
+    before, _ = run(["nadamw"])
+    after, outcomes = run(["nadamw", "adamw"], studies=3)
+    assert set(outcomes) == {("nadamw", 1), ("nadamw", 2), ("adamw", 0), ("adamw", 1), ("adamw", 2)}
+    assert [e.added is None for e in after.entrants] == [True, False]
+    assert after.entrants[0].points[:1] == before.entrants[0].points
+    assert after.costs["nadamw"] == before.costs["nadamw"]  # never measured again
+    assert [(x.entrants, x.studies) for x in after.extensions] == [(["adamw"], 2)]
+
+
+def test_points_drawn_before_stay_whatever_the_sampler_draws_now(run, monkeypatch):
+    before, _ = run(["nadamw"])
+    drawn = runner.search.points
+    monkeypatch.setattr(
+        runner.search, "points", lambda *a: [[{**p, "learning_rate": 0.5} for p in s] for s in drawn(*a)]
+    )
+    after, _ = run(["nadamw"], studies=2)
+    rates = [study[0]["learning_rate"] for study in after.entrants[0].points]
+    assert rates == [before.entrants[0].points[0][0]["learning_rate"], 0.5]
+
+
+def test_changed_file_of_an_entrant_that_the_command_does_not_name_is_refused(run, mine):
+    run(["nadamw", f"mine={mine}"])
+    mine.write_text(mine.read_text() + "\n# changed\n")
+    with pytest.raises(errors.UserError, match="mine.*file hash.*name of its own"):
+        run(["nadamw"], studies=2)
+
+
+def test_changed_reference_is_refused(run, tmp_path, monkeypatch):
+    run(["adamw"])
+    changed = tmp_path / "nadamw.py"
+    changed.write_text(registry.names("submissions")["nadamw"].read_text() + "\n# changed\n")
+    shipped = registry.names
+    monkeypatch.setattr(registry, "names", lambda kind: {**shipped(kind), "nadamw": changed})
+    with pytest.raises(errors.UserError, match="file hash of the reference"):
+        run(["adamw"], studies=2)
+
+
+def test_disk_that_is_full_at_a_checkpoint_leaves_no_outcome(run, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise errors.EnvironmentFault("RESOURCE_EXHAUSTED: No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(errors.EnvironmentFault, match="No space left"):
+        run(["nadamw"], checkpoint_every_s=0.0)
+    assert not list((tmp_path / "run").glob("trials/*/outcome.json"))
+
+
+def test_entrant_that_runs_out_of_memory_has_that_outcome_and_the_others_go_on(run, tmp_path):
+    path = tmp_path / "greedy.py"
+    path.write_text(OOM)
+    benchmark, outcomes = run([f"greedy={path}", "nadamw"])
+    assert outcomes["greedy", 0].outcome == "out_of_memory"
+    assert outcomes["nadamw", 0].outcome in ("target_reached", "budget_exhausted", "time_exhausted")
+    assert benchmark.costs["greedy"]["tiny"]["{}"].blocks == 0
+
+
+def test_stop_while_costs_are_measured_ends_before_the_first_trial(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(["nadamw"], stop=lambda: True)
+    assert not (tmp_path / "run" / "benchmark.json").exists()
+
+
+def test_seed_zero_and_seed_one_are_different_boards(run, tmp_path):
+    run(["nadamw"], seed=0)
+    with pytest.raises(errors.UserError, match="has seed 0, this command asks for 1"):
+        run(["nadamw"], seed=1)
