@@ -93,9 +93,7 @@ def _factor(entrant: _Runner, reference: _Runner, period: int, blocks: int) -> t
     return float(np.median(ratios)), float(np.median(seconds))
 
 
-def _check_compile_time(
-    programs: Programs, reference: Programs, reference_hparams: dict[str, Any], clock: Clock
-) -> None:
+def _check_compile_time(programs: Programs, reference: Programs, reference_hparams: dict[str, Any], clock: Clock) -> None:
     """P2's bound. The reference is compiled anew without the persistent cache, which would make it look quick."""
     with uncached():
         cold = compile_programs(reference.bench, reference.submission, reference_hparams).compile_s

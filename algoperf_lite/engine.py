@@ -77,9 +77,7 @@ class Programs:
         """A trial's complete hyperparameters as device scalars; static ones are left out, they are compiled in."""
         static = self.submission.static(hparams)
         put = functools.partial(meshes.put_replicated, self.bench.mesh)
-        traced = {
-            k: put(np.float32(v)) for k, v in sorted(hparams.items()) if k not in static and k not in spec.RESERVED
-        }
+        traced = {k: put(np.float32(v)) for k, v in sorted(hparams.items()) if k not in static and k not in spec.RESERVED}
         reg = spec.Reg(*(put(np.float32(hparams.get(name, 0.0))) for name in spec.RESERVED))
         return Hyper(traced, reg)
 
@@ -142,9 +140,7 @@ def scan_chunk(step: Callable, length: int) -> Callable:
     """`length` steps as one program: (carry, hyper, data, key, first) -> (carry, losses [length])."""
 
     def chunk(carry, hyper, data, key, first):
-        return jax.lax.scan(
-            lambda c, i: step(c, hyper, data, key, first + i), carry, jnp.arange(length, dtype=jnp.int32)
-        )
+        return jax.lax.scan(lambda c, i: step(c, hyper, data, key, first + i), carry, jnp.arange(length, dtype=jnp.int32))
 
     return chunk
 
@@ -223,9 +219,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         build_s = _time_build(submission, problem, hparams, what)
         shell = Programs(bench, submission, *[None] * 4, None, 0.0, build_s)  # type: ignore[arg-type]
         hyper, key = shell.hyper(hparams), shell.key(0)
-        params, model_state = abstract(
-            (s := jax.eval_shape(workload.init, key)), meshes.shardings(mesh, s)
-        )
+        params, model_state = abstract((s := jax.eval_shape(workload.init, key)), meshes.shardings(mesh, s))
 
         def opt_init(params, hyper):
             return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
@@ -293,9 +287,7 @@ def _warm_up(programs: Programs, hyper: Hyper, key: jax.Array) -> None:
     jax.block_until_ready((evaluation_state(programs, carry, key, programs.step_number(0)), losses))
 
 
-def evaluation_state(
-    programs: Programs, carry: Carry, key: jax.Array, step: jax.Array
-) -> tuple[spec.PyTree, spec.PyTree]:
+def evaluation_state(programs: Programs, carry: Carry, key: jax.Array, step: jax.Array) -> tuple[spec.PyTree, spec.PyTree]:
     """(parameters, model state) at which a submission is evaluated; nothing of it flows back into training (P9)."""
     params, model_state = carry.params, carry.model_state
     if programs.eval_params is not None:
@@ -387,5 +379,3 @@ def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:
     out = (jax.tree.map(lambda x: x.sharding, carry), meshes.replicated(bench.mesh))
     arguments = (carry, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
     return jax.jit(step, out_shardings=out, donate_argnums=(0,)).lower(*arguments).compile()
-
-

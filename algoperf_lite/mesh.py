@@ -50,9 +50,7 @@ def parse(text: str | None, devices: int | None = None) -> dict[str, int]:
 def make(sizes: dict[str, int]) -> Mesh:
     """The mesh of the first `data * fsdp` devices."""
     shape = tuple(sizes[axis] for axis in AXES)
-    return jax.make_mesh(
-        shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[: math.prod(shape)]
-    )
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=jax.devices()[: math.prod(shape)])
 
 
 def check_batch(mesh: Mesh, workload: str, batch_size: int) -> None:

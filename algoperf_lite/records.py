@@ -22,9 +22,7 @@ import msgspec
 from algoperf_lite import errors
 
 FORMAT = 1
-Outcomes = Literal[
-    "target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"
-]
+Outcomes = Literal["target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"]
 FAILED = ("error", "out_of_memory")
 
 
@@ -368,9 +366,7 @@ class TrialFolder:
         lost = events[-1].train_time_s - train_time_s if events and events[-1].step > step else 0.0
         if attempts and attempts[-1].events_sha256 == found:
             lost = 0.0  # killed between the two writes below: the last attempt has counted it
-        attempts.append(
-            Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated, events_sha256=found)
-        )
+        attempts.append(Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated, events_sha256=found))
         _write(self.path / "attempts.jsonl", b"".join(msgspec.json.encode(a) + b"\n" for a in attempts))
         _write(path, b"".join(msgspec.json.encode(e) + b"\n" for e in events if e.step <= step))
 

@@ -238,9 +238,7 @@ def load_workload(name_or_path: str, **variant: Any) -> "spec.Workload":
         raise errors.UserError(f"workload {path} has no function build(...) -> spec.Workload; see docs/workload.md")
     workload = build(**variant)
     if not isinstance(workload, spec.Workload):
-        raise errors.UserError(
-            f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload"
-        )
+        raise errors.UserError(f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload")
     return workload
 
 

@@ -425,3 +425,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return value
+
+
+def median_run(runs: list[Run], metric: str, maximise: bool) -> Run | None:
+    """Of each study's best trial (fastest hit, else best metric) the middle one, misses last: a run that took place,
+    where an average of curves that stop at different times would be nobody's."""
+
+    def rank(run: Run) -> tuple[float, float]:
+        done = run.outcome
+        if done and done.reference_steps is not None:
+            return (done.reference_steps, 0.0)
+        values = [v for event in run.events if (v := event.validation.get(metric)) is not None]
+        best = (max if maximise else min)(values, default=-np.inf if maximise else np.inf)
+        return (np.inf, -best if maximise else best)
+
+    winners: dict[int, Run] = {}
+    for run in sorted(runs, key=rank, reverse=True):
+        winners[run.spec.study] = run
+    ordered = sorted(winners.values(), key=rank)
+    return ordered[(len(ordered) - 1) // 2] if ordered else None

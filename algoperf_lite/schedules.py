@@ -39,9 +39,7 @@ def warmup_cosine(
     return schedule
 
 
-def warmup_constant(
-    peak: jax.typing.ArrayLike, step_budget: int, *, warmup_fraction: jax.typing.ArrayLike
-) -> Schedule:
+def warmup_constant(peak: jax.typing.ArrayLike, step_budget: int, *, warmup_fraction: jax.typing.ArrayLike) -> Schedule:
     """peak * min((t + 1) / W, 1) with W = int(warmup_fraction * step_budget); the first update has peak / W.
 
     Source: facebookresearch/schedule_free, `AdamWScheduleFree` (warmup_steps).

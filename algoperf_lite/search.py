@@ -65,8 +65,7 @@ def points(submission: "Submission", ruleset: str, board_seed: int, studies: int
         fixed = [submission.resolve(p) for p in submission.SPACE[:EXTERNAL_POINTS]]
         return [fixed for _ in range(studies)]
     drawn = [
-        quasi_random(submission.SPACE, EXTERNAL_POINTS, hash_int("points", board_seed, study))
-        for study in range(studies)
+        quasi_random(submission.SPACE, EXTERNAL_POINTS, hash_int("points", board_seed, study)) for study in range(studies)
     ]
     return [[submission.resolve(p) for p in study] for study in drawn]
 
@@ -116,4 +115,3 @@ def _spec(
 def step_cap(step_budget: int, interval: int, factor: float, cost: float) -> int:
     """P4: budget x ruleset factor / cost factor, rounded down to a multiple of the evaluation interval."""
     return max(int(step_budget * factor / cost + 1e-9) // interval, 1) * interval
-

@@ -110,9 +110,7 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
             resumed = False
         say("train")
         first, number = state.step, programs.step_number(state.step)
-        (state.carry, losses), seconds = clock.charge(
-            programs.chunk, state.carry, hyper, programs.bench.data, key, number
-        )
+        (state.carry, losses), seconds = clock.charge(programs.chunk, state.carry, hyper, programs.bench.data, key, number)
         state.step += workload.interval
         state.intervals.append((first, state.step, seconds))
         say("evaluate")
@@ -295,9 +293,7 @@ def _outcome(
     read = state.intervals[: hit["intervals"]] if hit else state.intervals
     eval_s = hit["eval_s"] if hit else event.eval_charge_s
     charged_s = job.build_s + state.init_s + sum(s for _, _, s in read) + eval_s
-    charged = charged_reference_steps(
-        read, state.blocks, upfront_s=job.build_s + state.init_s, evaluation_s=eval_s
-    )
+    charged = charged_reference_steps(read, state.blocks, upfront_s=job.build_s + state.init_s, evaluation_s=eval_s)
     metric = job.programs.bench.workload.metric
     return _record(
         folder,
@@ -367,9 +363,7 @@ def failure(
     )
 
 
-def _record(
-    folder: records.TrialFolder, host: str, build_s: float, wall_s: float, **fields: Any
-) -> records.Outcome:
+def _record(folder: records.TrialFolder, host: str, build_s: float, wall_s: float, **fields: Any) -> records.Outcome:
     attempts = folder.attempts()
     return records.Outcome(
         **fields,

@@ -33,9 +33,7 @@ def main() -> int:
     for name in cli.comma_list(args.workloads):
         bench = engine.compile_bench(registry.load_workload(name), mesh.make({"data": 1, "fsdp": 1}))
         points = entrant.resolve({}), reference.resolve({})
-        compiled = [
-            engine.compile_programs(bench, s, p) for s, p in zip((entrant, reference), points, strict=True)
-        ]
+        compiled = [engine.compile_programs(bench, s, p) for s, p in zip((entrant, reference), points, strict=True)]
         factors = [cost.cost(*compiled, *points, 1.0, Clock()).factor for _ in range(args.repeats)]
         spread = max(factors) / min(factors) - 1
         worst = max(worst, spread)

@@ -124,9 +124,7 @@ def holm(p: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
     return levels, rejected
 
 
-def _evidence(
-    a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: bool, intervals: np.ndarray | None
-) -> _Pair:
+def _evidence(a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: bool, intervals: np.ndarray | None) -> _Pair:
     n = times.shape[-1]
     hit = np.isfinite(times)
     misses = n - hit.sum(axis=-1)  # [entrants, workloads]

@@ -66,9 +66,7 @@ def test_entrants_and_studies_added_later_are_marked_and_leave_what_was_drawn(ru
 def test_points_drawn_before_stay_whatever_the_sampler_draws_now(run, monkeypatch):
     before, _ = run(["nadamw"])
     drawn = runner.search.points
-    monkeypatch.setattr(
-        runner.search, "points", lambda *a: [[{**p, "learning_rate": 0.5} for p in s] for s in drawn(*a)]
-    )
+    monkeypatch.setattr(runner.search, "points", lambda *a: [[{**p, "learning_rate": 0.5} for p in s] for s in drawn(*a)])
     after, _ = run(["nadamw"], studies=2)
     rates = [study[0]["learning_rate"] for study in after.entrants[0].points]
     assert rates == [before.entrants[0].points[0][0]["learning_rate"], 0.5]
@@ -77,7 +75,7 @@ def test_points_drawn_before_stay_whatever_the_sampler_draws_now(run, monkeypatc
 def test_changed_file_of_an_entrant_that_the_command_does_not_name_is_refused(run, mine):
     run(["nadamw", f"mine={mine}"])
     mine.write_text(mine.read_text() + "\n# changed\n")
-    with pytest.raises(errors.UserError, match="mine.*file hash.*name of its own"):
+    with pytest.raises(errors.UserError, match=r"mine.*file hash.*name of its own"):
         run(["nadamw"], studies=2)
 
 

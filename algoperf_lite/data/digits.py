@@ -12,9 +12,7 @@ CLASSES = 10
 SIZE = 12  # of the square canvas
 
 
-def load(
-    noise: float, margin: int, placements: tuple[int, int, int], eval_train: int
-) -> dict[str, dict[str, np.ndarray]]:
+def load(noise: float, margin: int, placements: tuple[int, int, int], eval_train: int) -> dict[str, dict[str, np.ndarray]]:
     """Splits `train`, `eval_train`, `validation`, `test`: `image` [N, 12, 12, 1] float32 and `label` [N] int32.
 
     Evaluation splits also have `weight` [N] float32, one over the number of canvases that show the same digit.
@@ -31,9 +29,7 @@ def load(
     parts = np.split(order, [1000, 1400])
     splits = {
         name: _place(images[rows], labels[rows], times, noise, margin, seed)
-        for name, rows, times, seed in zip(
-            ("train", "validation", "test"), parts, placements, (98, 99, 100), strict=True
-        )
+        for name, rows, times, seed in zip(("train", "validation", "test"), parts, placements, (98, 99, 100), strict=True)
     }
     mean, sd = splits["train"]["image"].mean(), splits["train"]["image"].std()
     for split in splits.values():

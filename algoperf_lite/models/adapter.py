@@ -103,9 +103,7 @@ def _fan(owner: nnx.Module, path: tuple, name: str, shape: tuple[int, ...]) -> t
     elif not shape:
         kind = "scalar"
     else:
-        raise ValueError(
-            f"no role for parameter {'/'.join(map(str, (*path, name)))} of {type(owner).__name__}, {shape}"
-        )
+        raise ValueError(f"no role for parameter {'/'.join(map(str, (*path, name)))} of {type(owner).__name__}, {shape}")
     return kind, *fans
 
 

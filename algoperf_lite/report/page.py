@@ -11,13 +11,12 @@ import shlex
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 import scoring
 from algoperf_lite import results as results_module
 from algoperf_lite.report import figures, interactive, tables, text
-from algoperf_lite.results import Results, Run
+from algoperf_lite.results import Results, Run, median_run
 
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 
@@ -163,25 +162,6 @@ def _standard_error(results: Results, workload: str) -> float | None:
         and (error := event.validation.get(f"{info.metric}_se")) is not None
     ]
     return min(known)[1] if known else None
-
-
-def median_run(runs: list[Run], metric: str, maximise: bool) -> Run | None:
-    """Of each study's best trial (fastest hit, else best metric) the middle one, misses last: a run that took place,
-    where an average of curves that stop at different times would be nobody's."""
-
-    def rank(run: Run) -> tuple[float, float]:
-        done = run.outcome
-        if done and done.reference_steps is not None:
-            return (done.reference_steps, 0.0)
-        values = [v for event in run.events if (v := event.validation.get(metric)) is not None]
-        best = (max if maximise else min)(values, default=-np.inf if maximise else np.inf)
-        return (np.inf, -best if maximise else best)
-
-    winners: dict[int, Run] = {}
-    for run in sorted(runs, key=rank, reverse=True):
-        winners[run.spec.study] = run
-    ordered = sorted(winners.values(), key=rank)
-    return ordered[(len(ordered) - 1) // 2] if ordered else None
 
 
 def _line(run: Run, metric: str) -> figures.Line:

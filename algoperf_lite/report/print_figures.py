@@ -3,8 +3,7 @@
 import pathlib
 
 import scoring
-from algoperf_lite.report import page
-from algoperf_lite.results import Results
+from algoperf_lite.results import Results, median_run
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#555555")  # Okabe and Ito
 
@@ -37,7 +36,7 @@ def write(results: Results, folder: pathlib.Path) -> None:
         figure, axes = new()
         for i, entrant in enumerate(board.entrants):
             runs = [r for key, r in sorted(results.runs.items()) if key[:2] == (entrant, workload.name) and r.events]
-            middle = page.median_run(runs, workload.metric, workload.direction == "max")
+            middle = median_run(runs, workload.metric, workload.direction == "max")
             for run in runs:
                 xs = [event.reference_steps for event in run.events]
                 ys = [event.validation.get(workload.metric) for event in run.events]

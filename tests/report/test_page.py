@@ -163,7 +163,7 @@ def test_median_run_is_the_run_of_the_median_study(tmp_path):
     path = synthetic_run.write(tmp_path, synthetic_run.benchmark(points=2), lambda e, w, s, t: 20 + 3 * s + 10 * t)
     found = results.read(path)
     runs = [run for key, run in sorted(found.runs.items()) if key[:2] == ("nadamw", "digits")]
-    middle = page.median_run(runs, "accuracy", True)
+    middle = results.median_run(runs, "accuracy", True)
     assert (middle.spec.study, middle.spec.trial) == (1, 0)
 
 
