@@ -11,6 +11,18 @@ import msgspec
 from algoperf_lite import errors, registry
 from algoperf_lite.records import Struct
 
+ACCEPTED = {
+    "name": "a text",
+    "version": "a whole number",
+    "ruleset": "'external' or 'self'",
+    "workloads": "a list of names or paths, such as ['digits_vit']",
+    "submissions": "a list of names or name=path, such as ['nadamw', 'mine=my_opt.py']",
+    "seed": "a whole number",
+    "studies": "a whole number, 1 or more",
+    "run_past": "true or false",
+    "paired": "true or false",
+}
+
 
 class EntrantConfig(Struct, frozen=True, kw_only=True):
     """`[[entrant]]` of a benchmark file."""
@@ -47,6 +59,7 @@ def load_benchmark(name_or_path: str) -> BenchmarkConfig:
     except tomllib.TOMLDecodeError as e:
         raise errors.UserError(f"{path}: not valid TOML: {e}") from e
     config = convert(raw, BenchmarkConfig, path, text)
+    _check_name("benchmark", config.name, f"{path}{_line(text, 'name')}: ")
     if not config.workloads:
         raise errors.UserError(f"{path}: workloads is empty; a benchmark needs at least one")
     if config.studies < 1:
@@ -73,22 +86,30 @@ def entrants(submissions: Sequence[str]) -> dict[str, str]:
         name, eq, source = item.partition("=")
         if not eq:
             name, source = pathlib.PurePath(item).stem if item.endswith(".py") else item.rpartition(".")[2], item
-        if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,64}", name):
-            raise errors.UserError(
-                f"entrant name {name!r}: accepted are 1-64 letters, digits and _ . + -; "
-                f"name a file with name=path, such as mine={source}"
-            )
+        _check_name("entrant", name, hint=f"; name a file with name=path, such as mine={source or './my_opt.py'}")
         if name in found:
             raise errors.UserError(f"entrant {name!r} is there twice; entrants need unique names, such as aa={source}")
         found[name] = source
     return found
 
 
+def _check_name(what: str, name: str, where: str = "", hint: str = "") -> None:
+    """Names become folders and columns."""
+    if not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,63}", name):
+        raise errors.UserError(f"{where}{what} name {name!r}: accepted are 1-64 letters, digits and _ . + -{hint}")
+
+
 def _locate(name_or_path: str) -> pathlib.Path:
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         path = pathlib.Path(name_or_path)
+        if path.suffix == ".py":
+            raise errors.UserError(
+                f"{name_or_path} is a Python file, not a benchmark; to enter it as a submission: "
+                f"algoperf-lite run demo --submissions mine={name_or_path}"
+            )
         if not path.is_file():
-            raise errors.UserError(f"benchmark file not found: {name_or_path}")
+            known = ", ".join(registry.names("benchmarks"))
+            raise errors.UserError(f"benchmark file not found: {name_or_path}\n  shipped: {known}")
         return path
     shipped = registry.names("benchmarks")
     if name_or_path not in shipped:
@@ -124,8 +145,11 @@ def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text:
         return msgspec.convert(raw, struct)
     except msgspec.ValidationError as e:
         match = re.search(r"at `\$\.?([A-Za-z_]+)", str(e))
-        line = _line(text, match.group(1)) if match else ""
-        raise errors.UserError(f"{path}{line}: {e}") from e
+        key = match.group(1) if match else ""
+        line = _line(text, key) if key else ""
+        seen = f" (found {key} = {raw.get(key)!r})" if key in raw else ""
+        accepted = f"; accepted: {ACCEPTED[key]}" if key in ACCEPTED else ""
+        raise errors.UserError(f"{path}{line}: {e}{seen}{accepted}") from e
 
 
 def _line(text: str, key: str) -> str:

@@ -5,7 +5,7 @@ Every check is a function that raises on failure; its docstring's first line is 
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -35,17 +35,27 @@ class Failure(Exception):
 
 
 def check(checks: list[tuple[Callable[..., str | None], str]], *args: Any) -> Iterator[Result]:
-    """Runs checks one after the other; an unexpected exception is a failure with its type."""
+    """Runs checks one after the other; an unexpected exception is a failure with its type.
+
+    Where a check in `ESSENTIAL` fails, the rest would only repeat it and is left out.
+    """
+    stopped = False
     for function, mend in checks:
         name = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
+        if stopped:
+            continue
+        stopped = function in ESSENTIAL
         try:
-            yield Result(name, True, function(*args) or "")
+            detail = function(*args) or ""
+            stopped = False
+            yield Result(name, True, detail)
         except Failure as e:
             yield Result(name, False, str(e), e.mend)
+        except errors.UserError as e:  # has its own mend
+            yield Result(name, False, str(e))
         except Exception as e:
             text = str(e).strip().splitlines() or [""]
-            prefix = "" if isinstance(e, errors.UserError) else f"{type(e).__name__}: "
-            yield Result(name, False, prefix + text[0], mend)
+            yield Result(name, False, f"{type(e).__name__}: {text[0]}", mend)
 
 
 # ------------------------------------------------------------------------------------------- submissions
@@ -69,10 +79,11 @@ def toy_loss(params: spec.PyTree) -> jax.Array:
 class _Toy:
     """A submission on the toy problem, with its point split into traced and static."""
 
-    def __init__(self, entry: registry.Submission):
+    def __init__(self, entry: registry.Submission, changed: Mapping[str, Any] | None = None):
         self.entry, self.params = entry, toy_params()
         self.problem = spec.Problem.from_params(self.params, step_budget=100, batch_size=8)
-        self.point = {k: v for k, v in point_of(entry).items() if k not in spec.RESERVED}
+        point = {**point_of(entry), **(changed or {})}
+        self.point = {k: v for k, v in point.items() if k not in spec.RESERVED}
         self.static = entry.static(self.point)
         self.traced = {k: jnp.float32(v) for k, v in self.point.items() if k not in self.static}
 
@@ -117,9 +128,15 @@ def _has_points(entry: registry.Submission) -> str:
 
 
 def _traceable(entry: registry.Submission) -> str:
-    """build and init are traceable, numeric hyperparameters as scalars."""
+    """build and init are traceable, numeric hyperparameters as scalars, for every value of a static choice."""
     toy = _Toy(entry)
-    jax.eval_shape(toy.init, toy.params, toy.traced)
+    with engine.blame(entry, "build"):
+        jax.eval_shape(toy.init, toy.params, toy.traced)
+    space = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}
+    for name, dimension in space.items():
+        for value in dimension.values if isinstance(dimension, spec.Choice) and dimension.static else ():
+            with engine.blame(entry, f"build with {name} = {value!r}"):
+                jax.eval_shape(_Toy(entry, {name: value}).init, toy.params, toy.traced)
     return f"{len(toy.traced)} traced, {len(toy.static)} static hyperparameters"
 
 
@@ -189,6 +206,9 @@ SUBMISSION_CHECKS: list[tuple[Callable[..., str | None], str]] = [
     (_deterministic, "keep all state in the optimizer state"),
     (_eval_params, "eval_params(opt_state, params) -> params"),
 ]
+
+
+ESSENTIAL = (_has_points, _traceable)
 
 
 def validate_submission(name_or_path: str) -> Iterator[Result]:

@@ -224,19 +224,19 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         def opt_init(params, hyper):
             return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
 
-        with _blame(submission, f"{what}: init"):
+        with blame(submission, f"{what}: init"):
             opt_shapes = jax.eval_shape(opt_init, params, hyper)
         opt_shardings = meshes.shardings(mesh, opt_shapes)
         carry = Carry(params, model_state, abstract(opt_shapes, opt_shardings))
         shardings = jax.tree.map(lambda x: x.sharding, carry)
         step = train_step(workload, submission, problem, static, mesh)
         first = shell.step_number(0)
-        with _blame(submission, f"{what}: update"):
+        with blame(submission, f"{what}: update"):
             _check_carry(what, carry, jax.eval_shape(step, carry, hyper, bench.data, key, first)[0])
         replicated = meshes.replicated(mesh)
 
         def compiled(name, function, *args, out, donate=()):
-            with _blame(submission, f"{what}: {name}"):
+            with blame(submission, f"{what}: {name}"):
                 traced = jax.jit(function, out_shardings=out, donate_argnums=donate).trace(*args)
             guard.check_program(traced.jaxpr, f"{what}: {name}")
             return traced.lower().compile()
@@ -252,7 +252,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         eval_params = batch_stats = None
         if submission.eval_params is not None:
             author_eval_params = submission.eval_params
-            with _blame(submission, f"{what}: eval_params"):
+            with blame(submission, f"{what}: eval_params"):
                 shapes = jax.eval_shape(author_eval_params, carry.opt_state, params)
             check_shapes(f"{what}: eval_params", params, shapes)
             eval_params = compiled(
@@ -314,13 +314,13 @@ def _time_build(submission: Submission, problem: spec.Problem, hparams: Mapping[
     point = {k: v for k, v in hparams.items() if k not in spec.RESERVED}
     for _ in range(3):
         start = time.perf_counter()
-        with _blame(submission, f"{what}: build"):
+        with blame(submission, f"{what}: build"):
             jax.eval_shape(submission.build(problem, point).init, problem.shapes)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
 
 
-class _blame:
+class blame:
     """Turns an exception of the submission's own code into one message with its file and line."""
 
     def __init__(self, submission: Submission, what: str):
@@ -330,7 +330,7 @@ class _blame:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if error is None or not isinstance(error, Exception) or isinstance(error, errors.UserError):
+        if not isinstance(error, (Exception, SystemExit)) or isinstance(error, errors.UserError):
             return False
         path = self.submission.author_build.__code__.co_filename
         hint = ""

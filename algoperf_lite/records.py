@@ -22,6 +22,8 @@ import msgspec
 from algoperf_lite import errors
 
 FORMAT = 1
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # the only way to read it is to set it
 Outcomes = Literal["target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"]
 FAILED = ("error", "out_of_memory")
 
@@ -445,6 +447,7 @@ def _write(path: pathlib.Path, payload: bytes) -> None:
                 handle.write(payload)
                 handle.flush()
                 os.fsync(handle.fileno())
+            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp keeps files to oneself; a run directory is there to be shared
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):

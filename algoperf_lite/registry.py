@@ -256,6 +256,8 @@ def _locate(kind: str, name_or_path: str) -> pathlib.Path:
     text = str(name_or_path)
     if text.endswith(".py") or "/" in text:
         path = pathlib.Path(text).expanduser()
+        if path.is_dir():
+            raise errors.UserError(f"{what} {text} is a folder; a {what} is one Python file")
         if not path.is_file():
             near = _nearest_file(path)
             raise errors.UserError(f"{what} file not found: {text}" + (f"; did you mean {near}?" if near else ""))
@@ -266,9 +268,10 @@ def _locate(kind: str, name_or_path: str) -> pathlib.Path:
     for point in importlib.metadata.entry_points(group=f"algoperf_lite.{kind}"):
         if point.name == text:
             return _module_file(point.value.partition(":")[0])
-    if "." in text and text.replace(".", "").replace("_", "").isalnum():
+    if "." in text and all(part.isidentifier() for part in text.split(".")) and not pathlib.Path(text).exists():
         return _module_file(text)
-    raise errors.unknown(what, text, shipped, f"a file is named by its path, such as ./{text}.py")
+    hint = f"a file is named by its path, such as ./{text}.py" if text.isidentifier() else "a file's name ends in .py"
+    raise errors.unknown(what, text, shipped, hint)
 
 
 def _nearest_file(path: pathlib.Path) -> pathlib.Path | None:
@@ -302,11 +305,9 @@ def _import(path: pathlib.Path, what: str) -> ModuleType:
         module_spec.loader.exec_module(module)
     except errors.UserError:
         raise
-    except (SyntaxError, UnicodeDecodeError, ValueError) as e:
-        line = getattr(e, "lineno", None)
-        where = f"{path}:{line}" if line else where_in(path, e)
-        raise errors.UserError(f"{what} {where}: not valid Python: {type(e).__name__}: {e}") from e
-    except Exception as e:
+    except SyntaxError as e:
+        raise errors.UserError(f"{what} {path}:{e.lineno}: not valid Python: {e.msg}") from e
+    except (Exception, SystemExit) as e:
         raise errors.UserError(f"{what} {where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
     return module
 

@@ -71,6 +71,11 @@ class Runner:
           UserError: names, files, hyperparameters or a directory that do not fit.
         """
         old = self.directory.benchmark() if self.directory.exists() else None
+        if old is None and self.directory.trial_ids():
+            raise errors.UserError(
+                f"{self.directory.path} has trials but no benchmark.json: what they were run under is lost; "
+                "put the file back, or choose another --out"
+            )
         wanted = self._wanted(old)
         if old is not None:
             _check_fixed(old, wanted, self.directory)
@@ -198,6 +203,7 @@ class Runner:
 
     def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
         costs = msgspec.to_builtins(benchmark.costs)
+        self._compile_new(benchmark)
         for name in benchmark.workloads:
             for entrant in benchmark.entrants:
                 row = costs.setdefault(entrant.name, {}).setdefault(name, {})
@@ -208,6 +214,19 @@ class Runner:
                     if key not in row:
                         row[key] = msgspec.to_builtins(self._cost(benchmark, name, entrant, hparams))
         return msgspec.convert(costs, dict[str, dict[str, dict[str, records.Cost]]])
+
+    def _compile_new(self, benchmark: Benchmark) -> None:
+        """Compiles whatever has no cost yet, so that a submission that cannot run is refused before anything is timed."""
+        for name, info in benchmark.workloads.items():
+            for entrant in benchmark.entrants:
+                known = benchmark.costs.get(entrant.name, {}).get(name, {})
+                for hparams in (p for study in entrant.points for p in study):
+                    if search.static_key(entrant, hparams) not in known:
+                        try:
+                            self._compiled(name, info, entrant.name, entrant.source, hparams)
+                        except Exception as e:
+                            if not trial.is_out_of_memory(e):
+                                raise
 
     def _cost(self, benchmark: Benchmark, name: str, entrant: Entrant, hparams: dict[str, Any]) -> records.Cost:
         self.tell("cost", workload=name, entrant=entrant.name)

@@ -52,6 +52,13 @@ class Progress:
         elif phase not in ("train", "evaluate") or facts.get("event") is not None:
             self._trial(phase, facts["spec"], facts.get("event"))
 
+    def board(self, benchmark: Benchmark, request: Any) -> None:
+        """Says so where the directory's board holds more than this command names."""
+        asked = None if request.submissions is None else len(request.submissions)
+        if (request.studies or benchmark.studies) < benchmark.studies or (asked or 10**9) < len(benchmark.entrants):
+            names = ", ".join(e.name for e in benchmark.entrants)
+            self._line(f"this board holds {benchmark.studies} studies of {names}: all of it is run and scored")
+
     def ended(self, spec: TrialSpec, outcome: Outcome | None) -> None:
         """One line per finished trial."""
         if outcome is None:

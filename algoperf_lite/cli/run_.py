@@ -49,6 +49,16 @@ def main(args: argparse.Namespace) -> int:
         raise errors.UserError(f"--studies {args.studies}: accepted are 1 and more")
     if args.seed is not None and not 0 <= args.seed < 2**31:
         raise errors.UserError(f"--seed {args.seed}: accepted are 0 to {2**31 - 1}")
+    several = (args.coordinator is not None, args.num_processes != 1, args.process_id != 0)
+    if any(several) and not (several[0] and 0 <= args.process_id < args.num_processes):
+        raise errors.UserError(
+            f"--coordinator {args.coordinator} --num-processes {args.num_processes} --process-id {args.process_id}: "
+            "the three go together, process ids count from 0"
+        )
+    if args.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", args.coordinator):
+        raise errors.UserError(f"--coordinator {args.coordinator}: accepted is HOST:PORT, such as localhost:12345")
+    if not 0 <= args.checkpoint_every < float("inf"):
+        raise errors.UserError(f"--checkpoint-every {args.checkpoint_every}: accepted are seconds, 0 or more")
     if args.seed is not None and args.nonce is not None:
         raise errors.UserError("--seed and --nonce exclude each other: the nonce draws the seed")
     file = config.load_benchmark(args.benchmark)
@@ -56,6 +66,9 @@ def main(args: argparse.Namespace) -> int:
     submissions = cli.comma_list(args.submissions) if args.submissions is not None else None
     _check_names(file, workloads, submissions)
     out = args.out or pathlib.Path("runs") / (file.name + ("-smoke" if args.smoke else ""))
+
+    if any(p.exists() and not p.is_dir() for p in (out, *out.parents)):
+        raise errors.UserError(f"--out {out}: a file stands in the way; --out is a folder")
 
     # Everything above costs nothing; now the machine is asked.
     from algoperf_lite import environment, mesh, runner
@@ -88,13 +101,16 @@ def main(args: argparse.Namespace) -> int:
                 request, directory, Clock(processes=jax.process_count()), shown, lambda: interrupts.asked
             )
             benchmark = engine.resolve()
-            failed, interrupted = [], environment.anywhere(interrupts.asked)
+            shown.board(benchmark, request)
+            failed, diverged, interrupted = [], [], environment.anywhere(interrupts.asked)
             for spec, outcome in () if interrupted else engine.run(benchmark):
                 shown.ended(spec, outcome)
                 if outcome is None:
                     interrupted = True
                 elif outcome.outcome in records.FAILED:
                     failed.append((spec, outcome))
+                elif outcome.outcome == "diverged":
+                    diverged.append(f"{spec.entrant} on {spec.workload}")
                 if environment.anywhere(interrupts.asked):  # all processes leave together
                     interrupted = True
                     break
@@ -108,6 +124,8 @@ def main(args: argparse.Namespace) -> int:
     for spec, outcome in failed:
         reason = outcome.message.strip().splitlines()[-1] if outcome.message.strip() else ""
         print(f"failed: {spec.workload} {spec.entrant} study {spec.study} trial {spec.trial}: {outcome.outcome}: {reason}")
+    if diverged:
+        print(f"diverged, the loss was not finite: {', '.join(sorted(set(diverged)))} ({len(diverged)} trials)")
     if failed:
         print(f"{len(failed)} trials failed; tracebacks in {out}/trials/*/outcome.json, again with --retry error")
     if not args.no_report:
@@ -185,4 +203,4 @@ class _Interrupts:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("\nsaving and stopping at the next evaluation; Ctrl-C again stops now", file=sys.stderr, flush=True)
+        print("\nstopping when what runs now is measured and saved; Ctrl-C again stops now", file=sys.stderr, flush=True)

@@ -34,10 +34,12 @@ def main(args: argparse.Namespace) -> int:
     print(f", {benchmark.studies} studies; {len(specs) - missing} of {len(specs)} trials done")
     for workload in benchmark.workloads:
         for entrant in benchmark.entrants:
-            mine = [outcomes[s.id] for s in specs if (s.workload, s.entrant) == (workload, entrant.name)]
             counts: dict[str, int] = {}
-            for o in mine:
-                kind = o.outcome if o else "missing"
+            for s in specs:
+                if (s.workload, s.entrant) != (workload, entrant.name):
+                    continue
+                o, events = outcomes[s.id], directory.events(begun[_place(s)]) if _place(s) in begun else []
+                kind = o.outcome if o else f"begun (step {events[-1].step})" if events else "missing"
                 counts[kind] = counts.get(kind, 0) + 1
             print(f"  {workload:<16} {entrant.name:<24} " + ", ".join(f"{n} {k}" for k, n in sorted(counts.items())))
     if holder:

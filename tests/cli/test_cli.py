@@ -1,5 +1,6 @@
 """The command line: quick where nothing is computed, and one message with an exit code for every mistake of the user."""
 
+import errno
 import json
 import re
 import subprocess
@@ -9,7 +10,7 @@ import time
 import msgspec
 import pytest
 
-from algoperf_lite import cli, trial
+from algoperf_lite import cli, records, trial
 from tests import tiny_trial
 from tests.conftest import ASSETS, subprocess_env
 
@@ -144,7 +145,7 @@ def test_mistake_in_a_benchmark_file_is_one_message_with_file_and_line(text, mes
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def build(:\n    pass\n", "mine.py:9: not valid Python: SyntaxError"),
+        ("def build(:\n    pass\n", "mine.py:9: not valid Python: "),
         ("DEFAULTS = {}\n", "has no function build(problem, hparams)"),
         ("DEFAULTS = {}\n\ndef build(p, h):\n    return 1 / 0\n", "mine.py:12: ZeroDivisionError: division by zero"),
         ("DEFAULTS = {}\n\ndef build(p, h):\n    return 3\n", "build returned int, accepted is an optax.Gradient"),
@@ -282,7 +283,7 @@ def test_run_that_is_interrupted_has_code_130_and_goes_on(say, tmp_path, monkeyp
         patch.setattr(trial, "_evaluate", interrupting)
         code, _, err = say(*command)
     assert code == 130
-    assert "saving and stopping at the next evaluation" in err
+    assert "Ctrl-C again stops now" in err
     assert "the same command goes on where it stopped" in err
     assert len(seen) == 1
     code, out, _ = say(*command)
@@ -290,11 +291,36 @@ def test_run_that_is_interrupted_has_code_130_and_goes_on(say, tmp_path, monkeyp
     assert "2 trials to run" in out
 
 
-def test_disk_fault_has_code_three(say, tmp_path):
+def test_out_below_a_file_has_code_two(say, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = say("run", TINY, "--smoke", "--out", tmp_path / "file" / "run")
+    assert code == 2
+    assert "a file stands in the way" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--process-id", "3"], "the three go together"),
+        (["--coordinator", "foo", "--num-processes", "2"], "HOST:PORT"),
+        (["--checkpoint-every", "-5"], "0 or more"),
+    ],
+)
+def test_flags_that_do_not_fit_have_code_two(say, flags, message):
+    code, _, err = say("run", TINY, *flags)
+    assert code == 2
+    assert message in err
+
+
+def test_disk_fault_has_code_three(say, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.os, "fsync", full)
+        code, _, err = say("run", TINY, "--smoke", "--out", tmp_path / "run")
     assert code == 3
-    assert re.search("cannot write under .*Not a directory", err)
+    assert re.search("cannot write under .*No space left", err)
 
 
 # ------------------------------------------------------------------------------------------------- the other commands
