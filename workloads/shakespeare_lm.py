@@ -46,8 +46,8 @@ def build(
         tier="lite",
         metric="ce_nats",
         direction="min",
-        validation_target=1.65,
-        test_target=1.65,
+        validation_target=1.597507858276367,
+        test_target=1.7170563621082524,
         batch_size=BATCH_SIZE,
         step_budget=1000,
         evaluations=25,
@@ -60,9 +60,20 @@ def build(
         evaluate=functools.partial(tasks.language_sums, net.apply),
         finalise=tasks.language_metrics,
         roles=net.roles,
+        reference={
+            "learning_rate": 0.003477334590567709,
+            "b1": 0.8469431857602505,
+            "b2": 0.9893380335737337,
+            "eps": 1e-08,
+            "weight_decay": 0.0020321016898491293,
+            "warmup_fraction": 0.1449451023622583,
+            "horizon_fraction": 0.75,
+        },
+        reference_steps=680.0,
+        seed_sd=0.0,
+        provisional=True,
         provenance="tinyshakespeare of karpathy/char-rnn; first 90 % train, 5 % validation, 5 % test",
         data=("tinyshakespeare",),
-        provisional=True,
     )
 
 
