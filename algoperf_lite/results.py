@@ -280,6 +280,8 @@ def _resolves(pairs: list[dict[str, Any]]) -> float | None:
 
 def _controls(results: Results) -> list[dict[str, Any]]:
     rows = []
+    if results.benchmark.smoke:  # two evaluations per trial say nothing of times
+        return rows
     for first, twin in _twins(results.benchmark):
         found = scoring.control(results.board, first, twin, _history(results, first), _history(results, twin))
         row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
