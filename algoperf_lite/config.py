@@ -139,8 +139,7 @@ def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text:
     known = [f.name for f in msgspec.structs.fields(struct)]
     for key in raw:
         if key not in known:
-            error = errors.unknown(f"key in {path}{_line(text, key)}:", key, known)
-            raise error
+            raise errors.unknown(f"key in {path}{_line(text, key)}:", key, known)
     try:
         return msgspec.convert(raw, struct)
     except msgspec.ValidationError as e:

@@ -10,7 +10,7 @@ import numpy as np
 
 from algoperf_lite import errors, records, search
 from algoperf_lite.clock import Clock
-from algoperf_lite.engine import Carry, Hyper, Programs, compile_programs
+from algoperf_lite.engine import Programs, Repeated, compile_programs
 
 BLOCKS = 20  # interleaved ABBA blocks; 5 where PERIOD is over 25
 MIN_STEPS = 8  # per block
@@ -41,13 +41,16 @@ def cost(
     factor, blocks, reference_s = 1.0, 0, math.nan
     is_reference = programs.submission.sha256 == reference.submission.sha256
     if not smoke:
-        runner = _Runner(reference, reference.hyper(reference_hparams), clock)
+        repeated = Repeated(reference, reference_hparams, clock.charge)
         if is_reference:
-            reference_s = float(np.median([runner.block(1) for _ in range(3)])) / workload.interval
+            reference_s = float(np.median([repeated.seconds() for _ in range(3)])) / workload.interval
         else:
             period = programs.submission.PERIOD
             blocks = 5 if period > 25 else BLOCKS
-            factor, reference_s = _factor(_Runner(programs, programs.hyper(hparams), clock), runner, period, blocks)
+            chunks = math.ceil(max(MIN_STEPS, period) / workload.interval)
+            entrant = Repeated(programs, hparams, clock.charge)
+            factor, reference_block_s = _factor(entrant, repeated, chunks, blocks)
+            reference_s = reference_block_s / (chunks * workload.interval)
     cap = search.step_cap(workload.step_budget, workload.interval, budget_factor, factor)
     return records.Cost(
         factor=factor,
@@ -59,37 +62,19 @@ def cost(
     )
 
 
-class _Runner:
-    """Repeats a submission's first chunk on a carry of its own."""
+def _factor(entrant: Repeated, reference: Repeated, chunks: int, blocks: int) -> tuple[float, float]:
+    """(median over ABBA blocks of `chunks` chunks of the time ratio, median seconds of the reference's block)."""
 
-    def __init__(self, programs: Programs, hyper: Hyper, clock: Clock):
-        self.programs, self.hyper, self.clock = programs, hyper, clock
-        self.key, self.number = programs.key(0), programs.step_number(0)
-        params, model_state = programs.start(self.key)
-        self.carry = Carry(params, model_state, jax.block_until_ready(programs.opt_init(params, hyper)))
+    def block(runner: Repeated) -> float:
+        return sum(runner.seconds() for _ in range(chunks))
 
-    def block(self, chunks: int) -> float:
-        """Seconds of some chunks in a row."""
-        total = 0.0
-        for _ in range(chunks):
-            (self.carry, _), seconds = self.clock.charge(
-                self.programs.chunk, self.carry, self.hyper, self.programs.bench.data, self.key, self.number
-            )
-            total += seconds
-        return total
-
-
-def _factor(entrant: _Runner, reference: _Runner, period: int, blocks: int) -> tuple[float, float]:
-    """(median over ABBA blocks of the time ratio, median seconds of a reference step)."""
-    interval = entrant.programs.bench.workload.interval
-    chunks = math.ceil(max(MIN_STEPS, period) / interval)
     for runner in (entrant, reference):
-        runner.block(1)
+        runner.seconds()
     ratios, seconds = [], []
     for _ in range(blocks):
-        a1, b1, b2, a2 = entrant.block(chunks), reference.block(chunks), reference.block(chunks), entrant.block(chunks)
+        a1, b1, b2, a2 = block(entrant), block(reference), block(reference), block(entrant)
         ratios.append((a1 + a2) / (b1 + b2))
-        seconds.append((b1 + b2) / (2 * chunks * interval))
+        seconds.append((b1 + b2) / 2)
     return float(np.median(ratios)), float(np.median(seconds))
 
 

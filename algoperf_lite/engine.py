@@ -93,6 +93,11 @@ class Programs:
         """Initial parameters and model state; uncharged."""
         return jax.block_until_ready(self.bench.init(key))
 
+    def fresh(self, key: jax.Array, hyper: Hyper) -> Carry:
+        """A carry at step 0, for work that no clock charges."""
+        params, model_state = self.start(key)
+        return Carry(params, model_state, jax.block_until_ready(self.opt_init(params, hyper)))
+
 
 def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
     """A typed PRNG key on every device of the mesh."""
@@ -280,10 +285,28 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
     return programs
 
 
+class Repeated:
+    """A submission's first chunk, again and again on a carry of its own: what times the reference and the cost factors.
+
+    Args:
+      charge: `Clock.charge`, or another function (program, *args) -> (result, seconds).
+    """
+
+    def __init__(self, programs: Programs, hparams: Mapping[str, Any], charge: Callable[..., tuple[Any, float]]):
+        self._programs, self._charge = programs, charge
+        self._hyper, self._key, self._number = programs.hyper(hparams), programs.key(0), programs.step_number(0)
+        self._carry = programs.fresh(self._key, self._hyper)
+
+    def seconds(self) -> float:
+        """Seconds of one chunk."""
+        (self._carry, _), seconds = self._charge(
+            self._programs.chunk, self._carry, self._hyper, self._programs.bench.data, self._key, self._number
+        )
+        return seconds
+
+
 def _warm_up(programs: Programs, hyper: Hyper, key: jax.Array) -> None:
-    params, model_state = programs.start(key)
-    carry = Carry(params, model_state, programs.opt_init(params, hyper))
-    carry, losses = programs.chunk(carry, hyper, programs.bench.data, key, programs.step_number(0))
+    carry, losses = programs.chunk(programs.fresh(key, hyper), hyper, programs.bench.data, key, programs.step_number(0))
     jax.block_until_ready((evaluation_state(programs, carry, key, programs.step_number(0)), losses))
 
 

@@ -176,7 +176,7 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
         raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
     return Submission(
         name=name or path.stem,
-        source=name_or_path if name_or_path in names("submissions") else str(name_or_path),
+        source=str(name_or_path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         doc=(module.__doc__ or "").strip(),
         SPACE=space,

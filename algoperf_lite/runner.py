@@ -203,30 +203,31 @@ class Runner:
 
     def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
         costs = msgspec.to_builtins(benchmark.costs)
-        self._compile_new(benchmark)
-        for name in benchmark.workloads:
-            for entrant in benchmark.entrants:
-                row = costs.setdefault(entrant.name, {}).setdefault(name, {})
-                for hparams in (p for study in entrant.points for p in study):
-                    key = search.static_key(entrant, hparams)
-                    if self._stop():
-                        raise KeyboardInterrupt
-                    if key not in row:
-                        row[key] = msgspec.to_builtins(self._cost(benchmark, name, entrant, hparams))
+        missing = self._without_cost(benchmark)
+        for name, entrant, _, hparams in missing:  # what cannot run is refused before anything is timed
+            try:
+                self._compiled(name, benchmark.workloads[name], entrant.name, entrant.source, hparams)
+            except Exception as e:
+                if not trial.is_out_of_memory(e):
+                    raise
+        for name, entrant, key, hparams in missing:
+            if self._stop():
+                raise KeyboardInterrupt
+            row = costs.setdefault(entrant.name, {}).setdefault(name, {})
+            row[key] = msgspec.to_builtins(self._cost(benchmark, name, entrant, hparams))
         return msgspec.convert(costs, dict[str, dict[str, dict[str, records.Cost]]])
 
-    def _compile_new(self, benchmark: Benchmark) -> None:
-        """Compiles whatever has no cost yet, so that a submission that cannot run is refused before anything is timed."""
-        for name, info in benchmark.workloads.items():
+    def _without_cost(self, benchmark: Benchmark) -> list[tuple[str, Entrant, str, dict[str, Any]]]:
+        """(workload, entrant, static hyperparameters, a point that has them), each once, where no cost is known."""
+        found = {}
+        for name in benchmark.workloads:
             for entrant in benchmark.entrants:
                 known = benchmark.costs.get(entrant.name, {}).get(name, {})
                 for hparams in (p for study in entrant.points for p in study):
-                    if search.static_key(entrant, hparams) not in known:
-                        try:
-                            self._compiled(name, info, entrant.name, entrant.source, hparams)
-                        except Exception as e:
-                            if not trial.is_out_of_memory(e):
-                                raise
+                    key = search.static_key(entrant, hparams)
+                    if key not in known:
+                        found.setdefault((name, entrant.name, key), (name, entrant, key, hparams))
+        return list(found.values())
 
     def _cost(self, benchmark: Benchmark, name: str, entrant: Entrant, hparams: dict[str, Any]) -> records.Cost:
         self.tell("cost", workload=name, entrant=entrant.name)

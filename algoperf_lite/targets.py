@@ -194,8 +194,7 @@ class Procedure:
             self._programs[name] = engine.compile_programs(self._bench, self.submissions[name], hparams)
         programs, workload = self._programs[name], self.workload
         hyper, key = programs.hyper(hparams), programs.key(seed)
-        params, model_state = programs.start(key)
-        carry = engine.Carry(params, model_state, programs.opt_init(params, hyper))
+        carry = programs.fresh(key, hyper)
         curve: list[float | None] = []
         tests: list[float | None] = []
         count = round(until * workload.evaluations)

@@ -14,7 +14,7 @@ import numpy as np
 
 from algoperf_lite import checkpoint, errors, records
 from algoperf_lite.clock import Clock, charged_reference_steps, drift
-from algoperf_lite.engine import Carry, Programs, evaluation_state
+from algoperf_lite.engine import Carry, Programs, Repeated, evaluation_state
 
 REFERENCE_TIMINGS = 3  # of one interval each in a block; their median is the block, one disturbed timing is not
 REFERENCE_FIRST, REFERENCE_EVERY = 20, 60  # intervals: three timings every 60 are 5 % of the run (P5)
@@ -185,11 +185,8 @@ class _Reference:
     """Times the reference's own chunk, off the clock, on a carry of its own (P5)."""
 
     def __init__(self, job: Job, clock: Clock):
-        self.programs, self.clock = job.reference, clock
-        self.hyper, self.key = self.programs.hyper(job.reference_hparams), self.programs.key(0)
-        self.number = self.programs.step_number(0)
-        params, model_state = self.programs.start(self.key)
-        self.carry = Carry(params, model_state, jax.block_until_ready(self.programs.opt_init(params, self.hyper)))
+        self._chunk = Repeated(job.reference, job.reference_hparams, clock.charge)
+        self._interval = job.reference.bench.workload.interval
 
     def block(self, state: State, *, at_least: int = 0, after_resume: bool = False) -> None:
         """Adds the block at the state's step; further ones until there are `at_least`.
@@ -197,14 +194,8 @@ class _Reference:
         After a resume it stands one step on: the last block before it may be another machine's, and each keeps its side.
         """
         step = state.step + after_resume
-        length = self.programs.bench.workload.interval
         while True:
-            timings = []
-            for _ in range(REFERENCE_TIMINGS):
-                (self.carry, _), seconds = self.clock.charge(
-                    self.programs.chunk, self.carry, self.hyper, self.programs.bench.data, self.key, self.number
-                )
-                timings.append(seconds / length)
+            timings = [self._chunk.seconds() / self._interval for _ in range(REFERENCE_TIMINGS)]
             state.blocks.append((step, float(np.median(timings))))
             if len(state.blocks) >= at_least:
                 return
