@@ -11,6 +11,7 @@ import msgspec
 from algoperf_lite import errors, registry
 from algoperf_lite.records import Struct
 
+LOGS = "algoperf-logs"
 ACCEPTED = {
     "name": "a text",
     "version": "a whole number",
@@ -21,6 +22,12 @@ ACCEPTED = {
     "studies": "a whole number, 1 or more",
     "run_past": "true or false",
     "paired": "true or false",
+    "trials": "a whole number, 1 or more",
+    "budget_factor": "a number",
+    "direction": "'min' or 'max'",
+    "target": "a number",
+    "budget_s": "seconds",
+    "eval_period_s": "seconds",
 }
 
 
@@ -46,18 +53,45 @@ class BenchmarkConfig(Struct, frozen=True, kw_only=True):
     paired: bool = False
 
 
+class LogWorkload(Struct, frozen=True, kw_only=True):
+    """`[[workload]]` of a board of AlgoPerf's logs. `reference_s`: frozen time of the reference (P15), 0 where unknown."""
+
+    name: str
+    metric: str
+    direction: Literal["min", "max"]
+    target: float
+    budget_s: float
+    eval_period_s: float
+    held_out_of: str | None = None
+    reference_s: float = 0.0
+
+
+class LogBenchmark(Struct, frozen=True, kw_only=True):
+    """A board of AlgoPerf's own logs: it can be scored, not run."""
+
+    kind: Literal["algoperf-logs"]
+    name: str
+    version: int
+    ruleset: Literal["external", "self"]
+    studies: int
+    trials: int  # per study
+    budget_factor: float
+    workload: list[LogWorkload]
+    reference: str | None = None  # submission that speed-ups are against
+
+
 def load_benchmark(name_or_path: str) -> BenchmarkConfig:
     """Reads a benchmark by shipped name or path.
 
     Raises:
       UserError: unknown name, broken TOML, unknown key, wrong type, no workload, entrants without unique names.
     """
-    path = _locate(name_or_path)
-    text = _read(path)
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise errors.UserError(f"{path}: not valid TOML: {e}") from e
+    path, text, raw = _parse(name_or_path)
+    if raw.get("kind") == LOGS:
+        raise errors.UserError(
+            f"{name_or_path} is a board of AlgoPerf's own logs: it can be scored, not run\n"
+            f"  algoperf-lite score LOGDIR --benchmark {name_or_path}"
+        )
     config = convert(raw, BenchmarkConfig, path, text)
     _check_name("benchmark", config.name, f"{path}{_line(text, 'name')}: ")
     if not config.workloads:
@@ -73,6 +107,48 @@ def load_benchmark(name_or_path: str) -> BenchmarkConfig:
         submissions=tuple(_relative(base, s) for s in config.submissions),
         entrant=tuple(msgspec.structs.replace(e, source=_relative(base, e.source)) for e in config.entrant),
     )
+
+
+def load_logs(name_or_path: str) -> LogBenchmark:
+    """Reads a board of AlgoPerf's logs by shipped name or path.
+
+    Raises:
+      UserError: as `load_benchmark`; a benchmark of our own; a held-out workload without its base.
+    """
+    path, text, raw = _parse(name_or_path)
+    if raw.get("kind") != LOGS:
+        raise errors.UserError(
+            f"{name_or_path} is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark\n"
+            f"  boards of logs: {', '.join(log_boards())}"
+        )
+    config = convert(raw | {"workload": []}, LogBenchmark, path, text)
+    found = [convert(table, LogWorkload, path, text) for table in raw.get("workload", [])]
+    bases = [w.name for w in found if w.held_out_of is None]
+    if not bases:
+        raise errors.UserError(f"{path}: no [[workload]]; a board needs at least one")
+    for workload in found:
+        if workload.held_out_of is not None and workload.held_out_of not in bases:
+            raise errors.unknown(f"base workload of {workload.name} in {path}:", workload.held_out_of, bases)
+    return msgspec.structs.replace(config, workload=found)
+
+
+def log_boards() -> list[str]:
+    """Shipped boards of AlgoPerf's logs."""
+    return [name for name in registry.names("benchmarks") if _parse(name)[2].get("kind") == LOGS]
+
+
+def is_logs(name_or_path: str) -> bool:
+    """Whether a benchmark is a board of AlgoPerf's logs."""
+    return _parse(name_or_path)[2].get("kind") == LOGS
+
+
+def _parse(name_or_path: str) -> tuple[pathlib.Path, str, dict[str, Any]]:
+    path = _locate(name_or_path)
+    text = _read(path)
+    try:
+        return path, text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise errors.UserError(f"{path}: not valid TOML: {e}") from e
 
 
 def entrants(submissions: Sequence[str]) -> dict[str, str]:

@@ -1,17 +1,19 @@
 """The table of results: one frozen row per trial, and the board that says which rows there must be.
 
-Time stands in four units: charged reference steps (what boards rank by, PROTOCOL P5), seconds, optimizer steps, and
-optimizer steps times the cost factor c (what a board with an unsteady clock falls back to). A miss is infinite in all.
+Time stands in four units: charged reference steps (what our boards rank by, PROTOCOL P5), seconds (what AlgoPerf's do),
+optimizer steps, and optimizer steps times the cost factor c (what a board with an unsteady clock falls back to). A miss
+is infinite in all, and a unit that was not measured is infinite too.
 """
 
 import collections
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
 
-Unit = Literal["reference_steps", "seconds", "steps", "steps_x_cost"]
+from scoring.rules import OURS, Rules, Unit
+
 Key = tuple[str, str, int, int]  # submission, workload, study, trial
 
 NOISY_SHARE = 0.10  # a board with a larger share of noisy trials ranks by steps x c (P5)
@@ -27,8 +29,11 @@ class Workload:
     """What scoring must know of a workload.
 
     Attributes:
-      budget: reference steps, ruleset factor included.
-      interval_steps: optimizer steps between two evaluations.
+      budget: in the unit that the board ranks by, ruleset factor included.
+      interval: between two evaluations, in optimizer steps; in seconds on AlgoPerf's boards.
+      reference: frozen time of the reference in the unit of the rank (P15); 0 where there is none.
+      metric_sd: of the metric over seeds (P12); 0 where unknown.
+      held_out_of: name of the base workload of which this is a held-out variant.
     """
 
     name: str
@@ -36,13 +41,19 @@ class Workload:
     direction: str  # "min" or "max"
     target: float
     budget: float
-    interval_steps: int
+    interval: float
     provisional: bool = False
+    reference: float = 0.0
+    metric_sd: float = 0.0
+    held_out_of: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One trial of a board. The first four times are those of the first hit; `charged_*` run to the hit or the stop."""
+    """One trial of a board. The first four times are those of the first hit; `charged_*` run to the hit or the stop.
+
+    `evaluation` is the index of the evaluation that hit, counted from 0; -1 for a miss.
+    """
 
     submission: str
     workload: str
@@ -56,7 +67,9 @@ class Trial:
     steps_x_cost: float
     charged_reference_steps: float
     charged_seconds: float
-    interval_steps: int
+    charged_steps: float
+    charged_steps_x_cost: float
+    evaluation: int
     test_missed: bool = False
     noisy: bool = False
 
@@ -68,6 +81,25 @@ class Trial:
         """Time of the first hit; inf for a miss, and for any time that is not a number: such never win."""
         value = getattr(self, unit)
         return value if self.hit and math.isfinite(value) else math.inf
+
+    def charged(self, unit: Unit) -> float:
+        """What the trial cost, to its hit or its stop."""
+        return getattr(self, f"charged_{unit}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """The evaluations of one trial, in order: the validation metric [evaluations], NaN where it was not a number, and
+    the time of each by unit [evaluations]."""
+
+    values: np.ndarray
+    times: Mapping[Unit, np.ndarray]
+
+    def first_hit(self, target: float, direction: str) -> int:
+        """Index of the first evaluation that meets the target, equality included; -1 where none does. A value that is
+        not finite never does."""
+        met = np.isfinite(self.values) & (self.values <= target if direction == "min" else self.values >= target)
+        return int(met.argmax()) if met.any() else -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +113,17 @@ class Board:
     points: int
     trials: tuple[Trial, ...]
     expected: frozenset[Key]
+    rules: Rules = OURS
 
     def __post_init__(self):
         for kind, names in (("entrant", self.entrants), ("workload", [w.name for w in self.workloads])):
             twice = [name for name, count in collections.Counter(names).items() if count > 1]
             if twice:
                 raise ValueError(f"{kind} {twice[0]!r} stands twice on board {self.name!r}; names must be unique")
+        base = {w.name for w in self.base}
+        for workload in self.workloads:
+            if workload.held_out_of is not None and workload.held_out_of not in base:
+                raise ValueError(f"{workload.name!r} is held out of {workload.held_out_of!r}, which is not on the board")
         twice = [key for key, count in collections.Counter(t.key for t in self.trials).items() if count > 1]
         if twice:
             raise ValueError(f"trial {twice[0]} stands twice in the table of board {self.name!r}")
@@ -95,6 +132,17 @@ class Board:
                 raise ValueError(f"trial {trial.key} is not one of the trials of board {self.name!r}")
             if trial.hit and min(trial.reference_steps, trial.seconds, trial.steps, trial.steps_x_cost) <= 0:
                 raise ValueError(f"trial {trial.key} reached its target in a time of zero or less: a broken clock")
+
+    @property
+    def base(self) -> tuple[Workload, ...]:
+        """The workloads that make the score; held-out variants only take away from it."""
+        return tuple(w for w in self.workloads if w.held_out_of is None)
+
+    @property
+    def held_out(self) -> tuple[tuple[int, int], ...]:
+        """(column of the variant, column of its base) in the order of `workloads`."""
+        column = {w.name: i for i, w in enumerate(self.workloads)}
+        return tuple((i, column[w.held_out_of]) for i, w in enumerate(self.workloads) if w.held_out_of is not None)
 
     @property
     def missing(self) -> list[Key]:
@@ -109,12 +157,16 @@ class Board:
     @property
     def unit(self) -> Unit:
         """The unit in which this board ranks."""
-        return "steps_x_cost" if self.steps_only else "reference_steps"
+        return "steps_x_cost" if self.rules.unit == "reference_steps" and self.steps_only else self.rules.unit
 
     @property
     def limits(self) -> np.ndarray:
-        """[workloads] reference steps that no hit exceeds: the clock's second stop."""
-        return np.array([STOP * workload.budget for workload in self.workloads])
+        """[workloads] time at which a miss is counted: the clock's second stop, or AlgoPerf's budget.
+
+        No hit of ours exceeds it; AlgoPerf tests the budget only at evaluations.
+        """
+        stop = STOP if self.rules.unit == "reference_steps" else 1.0
+        return np.array([stop * workload.budget for workload in self.workloads])
 
     def require_complete(self) -> None:
         """Raise `Unscorable` with the names of what is missing: an unfinished board gets no score."""
@@ -124,7 +176,7 @@ class Board:
             for name in self.entrants
             for workload in self.workloads
             for study in range(self.studies)
-            if (name, workload.name, study) not in cells
+            if self.rules.absent == "miss" and (name, workload.name, study) not in cells
         ]
         missing = self.missing
         if missing:

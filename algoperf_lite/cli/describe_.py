@@ -52,7 +52,8 @@ def _facts(name: str) -> dict[str, Any]:
 
         from algoperf_lite import config
 
-        return msgspec.to_builtins(config.load_benchmark(name))
+        load = config.load_logs if config.is_logs(name) else config.load_benchmark
+        return msgspec.to_builtins(load(name))
     if name in catalog.CATALOG:
         return dataclasses.asdict(catalog.CATALOG[name])
     if name in registry.names("submissions"):

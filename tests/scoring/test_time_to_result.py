@@ -51,7 +51,7 @@ def test_median_counts_nan_as_a_miss():
 def test_limit_is_over_four_times_the_best_not_at_it():
     # Mutation `>= for >`.
     times = np.array([[100.0], [400.0], [np.nextafter(400.0, 500.0)]])
-    assert time_to_result.apply_limit(times).tolist() == [[100.0], [400.0], [INF]]
+    assert time_to_result.apply_rules(times).tolist() == [[100.0], [400.0], [INF]]
 
 
 def test_profile_counts_a_ratio_equal_to_tau():
