@@ -58,6 +58,9 @@ def ablate(board: Board, curves: Curves, one_machine: bool = True) -> list[Ablat
     return rows
 
 
+SHOWN: tuple[tuple[Unit, str], ...] = (("steps", "optimizer steps"), ("seconds", "seconds"))
+
+
 def _variants(board: Board, curves: Curves, one_machine: bool) -> Iterator[tuple[str, str, Board | None, str]]:
     """(kind, rule, board, note); None for a board that the records cannot give."""
     rules = board.rules
@@ -74,7 +77,7 @@ def _variants(board: Board, curves: Curves, one_machine: bool) -> Iterator[tuple
     elif board.points > 1:
         yield "winner", "a study's time is that of the smallest evaluation index", changed(winner="index"), ""
     if rules.absent == "dropped":
-        yield "absent", "a study without a readable trial is a miss", _absent_as_miss(board), ""
+        yield "absent", "a study without a readable trial is a miss", changed(absent="miss"), ""
     if board.held_out:
         yield (
             "held-out",
@@ -82,7 +85,7 @@ def _variants(board: Board, curves: Curves, one_machine: bool) -> Iterator[tuple
             _without_workloads(board, lambda w: w.held_out_of is not None),
             "",
         )
-    for unit, words in (("steps", "optimizer steps"), ("seconds", "seconds")):
+    for unit, words in SHOWN:
         known = all(math.isfinite(t.time(unit)) for t in board.trials if math.isfinite(t.time(board.unit)))
         if unit != board.unit and known and (one_machine or unit == "steps"):
             yield "unit", f"ranked by {words}", changed(unit=unit), ""
@@ -101,13 +104,12 @@ def _variants(board: Board, curves: Curves, one_machine: bool) -> Iterator[tuple
 def _swaps(base: Mapping[str, float], found: Mapping[str, float]) -> int:
     names = list(found)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    return sum(
-        (base[a] - base[b]) * (found[a] - found[b]) < 0 for a, b in pairs if _apart(base, a, b) and _apart(found, a, b)
-    )
+    return sum(_order(base, a, b) * _order(found, a, b) < 0 for a, b in pairs)
 
 
-def _apart(scores: Mapping[str, float], a: str, b: str) -> bool:
-    return abs(scores[a] - scores[b]) > TIE
+def _order(scores: Mapping[str, float], a: str, b: str) -> float:
+    """The difference of two scores, 0 where it is rounding."""
+    return scores[a] - scores[b] if abs(scores[a] - scores[b]) > TIE else 0.0
 
 
 def _rows(board: Board, change: Callable[[Trial], Trial | None]) -> Board:
@@ -115,21 +117,15 @@ def _rows(board: Board, change: Callable[[Trial], Trial | None]) -> Board:
     return dataclasses.replace(board, trials=rows, expected=frozenset(row.key for row in rows))
 
 
-def _without_workloads(board: Board, out) -> Board:
+def _without_workloads(board: Board, out: Callable[[Workload], bool]) -> Board:
     left = tuple(w for w in board.workloads if not out(w))
     names = {w.name for w in left}
-    kept = _rows(dataclasses.replace(board, workloads=board.workloads), lambda t: t if t.workload in names else None)
-    return dataclasses.replace(kept, workloads=left)
+    return dataclasses.replace(_rows(board, lambda t: t if t.workload in names else None), workloads=left)
 
 
 def _without_submission(board: Board, name: str) -> Board:
     kept = _rows(board, lambda t: t if t.submission != name else None)
     return dataclasses.replace(kept, entrants=tuple(other for other in board.entrants if other != name))
-
-
-def _absent_as_miss(board: Board) -> Board:
-    """A submission's studies are those it has anywhere on the board; one that lacks a workload has missed it."""
-    return dataclasses.replace(board, rules=dataclasses.replace(board.rules, absent="miss"))
 
 
 # ------------------------------------------------------------------------------------------------- other times

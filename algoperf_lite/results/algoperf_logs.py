@@ -160,8 +160,8 @@ def _studies(folders: dict[Where, pathlib.Path]) -> dict[str, list[int]]:
 def _curve(path: pathlib.Path, workload: config.LogWorkload, factor: float) -> scoring.Curve | None:
     """The evaluations of one trial; None where there is no file, or nothing in it."""
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            lines = list(csv.reader(handle))
+        text = path.read_text("utf-8")
+        lines = list(csv.reader(text.splitlines()))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, csv.Error) as e:
@@ -173,18 +173,13 @@ def _curve(path: pathlib.Path, workload: config.LogWorkload, factor: float) -> s
     twin = header.index("accumulated_submission_time") if "accumulated_submission_time" in header else time
     numbers = np.empty((len(lines) - 1, 4))
     for i, line in enumerate(lines[1:]):
-        if len(line) != len(header):
+        if len(line) != len(header) or (i + 2 == len(lines) and not text.endswith("\n")):
             raise errors.UserError(
-                f"{path}:{i + 2}: {len(line)} fields, the header has {len(header)}: the file is cut off or damaged; "
-                "copy it again, or delete the line if the run was killed there"
+                f"{path}:{i + 2}: {len(line)} fields of {len(header)}, or the last is not whole: the file is "
+                "cut off or damaged; copy it again, or delete the line if the run was killed there"
             )
         try:
-            numbers[i] = (
-                float(line[step]),
-                float(line[time] or "nan"),
-                float(line[value] or "nan"),
-                float(line[twin] or "nan"),
-            )
+            numbers[i] = [float(line[step]), *(float(line[column] or "nan") for column in (time, value, twin))]
         except ValueError:
             raise errors.UserError(_not_a_number(path, i + 2, header, line, (step, time, value, twin))) from None
     _check(path, numbers, workload, factor)
@@ -256,9 +251,7 @@ def _hparams(path: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise errors.UserError(
-            f"{path}: accepted: one flat JSON object of hyperparameters; {e}; copy the file again"
-        ) from e
+        raise errors.UserError(f"{path}: accepted: one JSON object of hyperparameters; {e}; copy the file again") from e
 
 
 # --------------------------------------------------------------------------------------------------- the table
