@@ -76,8 +76,9 @@ def verdicts(
     limits: np.ndarray,
     paired: bool = False,
     intervals: np.ndarray | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> list[Verdict]:
-    """The verdict for every pair of entrants, in board order (A before B).
+    """The verdict for every pair of entrants, in board order (A before B), or for `pairs` alone.
 
     Args:
       times: [entrants, workloads, studies] study times, inf for a study that missed, in the order of the studies.
@@ -88,8 +89,9 @@ def verdicts(
     """
     look = last_look(times.shape[-1])
     seen = times[..., : look or times.shape[-1]]
-    pairs = [_evidence(a, b, seen, limits, paired, intervals) for a, b in itertools.combinations(range(len(entrants)), 2)]
-    tests = np.array([p for pair in pairs for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
+    pairs = itertools.combinations(range(len(entrants)), 2) if pairs is None else pairs
+    evidence = [_evidence(a, b, seen, limits, paired, intervals) for a, b in pairs]
+    tests = np.array([p for pair in evidence for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
     levels, rejected = holm(tests)
     return [
         _verdict(
@@ -103,7 +105,7 @@ def verdicts(
             max(1, int((~np.isnan(tests)).sum())),
             (bool(rejected[2 * i]), bool(rejected[2 * i + 1])),
         )
-        for i, pair in enumerate(pairs)
+        for i, pair in enumerate(evidence)
     ]
 
 
