@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from algoperf_lite import __version__, errors
 
-COMMANDS = ("list", "describe", "validate", "run", "status", "score", "report", "targets", "data", "doctor")
+COMMANDS = ("list", "describe", "validate", "run", "status", "score", "report", "compare", "targets", "data", "doctor")
 
 
 def entry_point() -> NoReturn:

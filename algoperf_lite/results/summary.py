@@ -194,12 +194,17 @@ def _pairs(results: Results) -> list[dict[str, Any]]:
     names = tuple(workload.name for workload in board.base)
     rows = []
     for found in scoring.verdicts(entrants, names, times[..., :common], board.limits[base], about.paired, spacing):
-        row = {key: _plain(value) for key, value in dataclasses.asdict(found).items()}
-        row["interval"] = None if row["interval"][0] is None else row["interval"]
+        row = pair_row(found)
         if drivers[found.a] != drivers[found.b]:
             row["additions"].append("different drivers (dispatch against scan)")
         rows.append(row)
     return rows
+
+
+def pair_row(verdict: scoring.Verdict) -> dict[str, Any]:
+    """A verdict as JSON."""
+    row = {key: _plain(value) for key, value in dataclasses.asdict(verdict).items()}
+    return row | {"interval": None if row["interval"][0] is None else row["interval"]}
 
 
 def _resolves(pairs: list[dict[str, Any]]) -> float | None:
