@@ -8,6 +8,7 @@ A file that says something which cannot be true is an error that names file, lin
 
 import collections
 import csv
+import io
 import math
 import os
 import pathlib
@@ -23,10 +24,15 @@ from algoperf_lite import config, errors
 from algoperf_lite.results.table import About, Results
 
 FILE = "eval_measurements.csv"
+LAYOUT = f"SUBMISSION/study_J/WORKLOAD_FRAMEWORK/trial_K/{FILE}"
 FRAMEWORKS = ("jax", "pytorch")
 UNITS_APART = 20  # evaluations this many times denser or sparser than the eval period are in another unit
 RANGES = {"accuracy": (0.0, 1.0), "mean_average_precision": (0.0, 1.0), "ssim": (-1.0, 1.0), "bleu": (0.0, 100.0)}
 WER_PERCENT = 5.0  # no trial of the official logs stays above it; 500 % errors throughout are per cent
+TWIN = "accumulated_submission_time"  # equals `score` in every official file
+AGAIN = "copy the file again"
+MEND = f"correct the line or {AGAIN}"
+TWO_RUNS = "two runs in one file? keep one of them"
 
 Where = tuple[str, str, int, int]
 
@@ -52,7 +58,9 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
         rows.append(_trial(key, curve, info))
         curves[key] = curve
         hparams[key] = _hparams(folder / "hparams.json")
-    notes += _notes(board, studies, rows, absent)
+    if not rows:
+        raise errors.UserError(f"{path}: none of its {len(folders)} trial folders has evaluations in {FILE}")
+    notes += _notes(board, studies, rows, absent, curves)
     return Results(
         path,
         About(
@@ -68,7 +76,7 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
             workloads=tuple(_workload(w, board.budget_factor) for w in board.workload),
             entrants=tuple(sorted(studies)),
             studies=max(map(len, studies.values())),
-            points=max((row.trial for row in rows), default=1),
+            points=max(collections.Counter(row.key[:3] for row in rows).values()),
             trials=tuple(rows),
             expected=frozenset(row.key for row in rows),
             rules=scoring.ALGOPERF,
@@ -84,13 +92,14 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
 def _find(path: pathlib.Path, workloads: dict[str, Any]) -> tuple[dict[Where, pathlib.Path], list[tuple[str, str]]]:
     """(submission, workload, study, trial) -> folder, and notes on what was passed over."""
     if not path.is_dir():
-        raise errors.UserError(f"{path}: no such folder; accepted: a folder of AlgoPerf's logs")
+        what = "is a file" if path.exists() else "does not exist"
+        raise errors.UserError(f"{path} {what}; accepted: a folder of AlgoPerf's logs, holding {LAYOUT}")
     if (path / "benchmark.json").is_file():
         raise errors.UserError(f"{path} is a run directory of algoperf-lite: score it without --benchmark")
     found: dict[Where, pathlib.Path] = {}
     ignored: collections.Counter[str] = collections.Counter()
     strays: list[str] = []
-    for submission in _folders(path):
+    for submission in (submissions := _folders(path)):
         for study in _folders(submission):
             study_number = _number(study, "study")
             if study_number is None:
@@ -124,12 +133,23 @@ def _find(path: pathlib.Path, workloads: dict[str, Any]) -> tuple[dict[Where, pa
     if strays:
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
         notes.append(("strays", f"Folders of no known meaning were ignored: {', '.join(strays[:3])}{more}."))
+    nothing = [s.name for s in submissions if s.name not in {where[0] for where in found}]
+    if nothing:
+        notes.append(("without trials", f"Folders without a trial of this board are not on it: {', '.join(nothing)}."))
     return found, notes
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:
-    with os.scandir(path) as entries:
-        return [path / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+    """The folders in a folder, in order. Links are followed; one that leads nowhere may hide a study, so it is refused."""
+    try:
+        with os.scandir(path) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as e:
+        raise errors.UserError(f"{path}: cannot be read: {e.strerror}; make it readable or copy it again") from e
+    for entry in found:
+        if entry.is_symlink() and not os.path.exists(entry):
+            raise errors.UserError(f"{entry.path} is a link that leads nowhere: mend or remove it")
+    return [path / entry.name for entry in found if entry.is_dir()]
 
 
 def _number(folder: pathlib.Path, what: str) -> int | None:
@@ -139,11 +159,15 @@ def _number(folder: pathlib.Path, what: str) -> int | None:
 
 def _no_logs(path: pathlib.Path, ignored: collections.Counter[str], workloads: dict[str, Any]) -> str:
     if ignored:
-        return f"{path}: none of its workloads ({', '.join(sorted(ignored))}) is on this board ({', '.join(workloads)})"
-    layout = f"SUBMISSION/study_J/WORKLOAD_FRAMEWORK/trial_K/{FILE}"
-    inside = sorted(str(p.parent) for p in path.glob("*/*/study_*"))
-    hint = f"\n  did you mean {pathlib.Path(inside[0]).parent}?" if inside else ""
-    return f"{path}: no logs of AlgoPerf found; accepted: a folder with {layout}{hint}"
+        return (
+            f"{path}: none of its workloads ({', '.join(sorted(ignored))}) is on this board ({', '.join(workloads)}); "
+            "name another --benchmark"
+        )
+    near = sorted({str(study.parents[1]) for study in path.glob("*/*/study_*")})
+    if any(path.glob("study_*")):
+        near = [str(path.parent)]
+    hint = f"\n  did you mean {' or '.join(near)}?" if near else ""
+    return f"{path}: no logs of AlgoPerf found; accepted: a folder that holds {LAYOUT}{hint}"
 
 
 def _studies(folders: dict[Where, pathlib.Path]) -> dict[str, list[int]]:
@@ -158,91 +182,111 @@ def _studies(folders: dict[Where, pathlib.Path]) -> dict[str, list[int]]:
 
 
 def _curve(path: pathlib.Path, workload: config.LogWorkload, factor: float) -> scoring.Curve | None:
-    """The evaluations of one trial; None where there is no file, or nothing in it."""
+    """The evaluations of one trial; None where there is no file, or no evaluation in it."""
+    text = _text(path)
+    reader = csv.reader(io.StringIO(text))
     try:
-        text = path.read_text("utf-8")
-        lines = list(csv.reader(text.splitlines()))
-    except FileNotFoundError:
+        lines = [(reader.line_num, line) for line in reader if line]
+    except csv.Error as e:
+        raise errors.UserError(f"{path}:{reader.line_num}: not CSV: {e}; copy the file again") from e
+    if not lines:
         return None
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise errors.UserError(f"{path}: cannot be read as CSV: {e}; copy the file again") from e
-    if len(lines) < 2:
+    header = lines.pop(0)[1]
+    names = ["global_step", "score", f"validation/{workload.metric}"]
+    names += [TWIN] if TWIN in header else []
+    columns = [_column(path, header, name) for name in names]
+    if not lines:
         return None
-    header, metric = lines[0], f"validation/{workload.metric}"
-    step, time, value = (_column(path, header, name) for name in ("global_step", "score", metric))
-    twin = header.index("accumulated_submission_time") if "accumulated_submission_time" in header else time
-    numbers = np.empty((len(lines) - 1, 4))
-    for i, line in enumerate(lines[1:]):
-        if len(line) != len(header) or (i + 2 == len(lines) and not text.endswith("\n")):
+    rows = []
+    for number, line in lines:
+        if len(line) != len(header):
             raise errors.UserError(
-                f"{path}:{i + 2}: {len(line)} fields of {len(header)}, or the last is not whole: the file is "
-                "cut off or damaged; copy it again, or delete the line if the run was killed there"
+                f"{path}:{number}: {len(line)} fields, the header has {len(header)}: the line is cut off or damaged; "
+                f"{AGAIN}, or delete the line if the run was killed there"
             )
         try:
-            numbers[i] = [float(line[step]), *(float(line[column] or "nan") for column in (time, value, twin))]
+            rows.append([float(line[column] or "nan") for column in columns])
         except ValueError:
-            raise errors.UserError(_not_a_number(path, i + 2, header, line, (step, time, value, twin))) from None
-    _check(path, numbers, workload, factor)
-    return scoring.Curve(numbers[:, 2], {"seconds": numbers[:, 1], "steps": numbers[:, 0]})
+            raise errors.UserError(f"{path}:{number}: {_no_number(names, columns, line)}; {MEND}") from None
+    if not text.endswith("\n"):
+        raise errors.UserError(
+            f"{path}:{lines[-1][0]}: the last line does not end, so its last number may be cut off; {AGAIN}, or delete the "
+            "line if the run was killed there, or end it if it is whole"
+        )
+    table = np.array(rows).T
+    _check(path, [number for number, _ in lines], table, workload, factor)
+    return scoring.Curve(table[2], {"seconds": table[1], "steps": table[0]})
+
+
+def _text(path: pathlib.Path) -> str:
+    """A file's text; empty where there is no file."""
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as e:
+        line = e.object.count(b"\n", 0, e.start) + 1
+        raise errors.UserError(f"{path}:{line}: not UTF-8 text: {e.reason}; {AGAIN}") from e
+    except OSError as e:
+        raise errors.UserError(f"{path}: cannot be read: {e.strerror}; {AGAIN}") from e
 
 
 def _column(path: pathlib.Path, header: list[str], name: str) -> int:
     if name not in header:
-        hint = "is this another workload's file?" if name.startswith("validation/") else "copy the file again"
-        raise errors.UserError(f"{path}:1: there is no column {name!r}; columns are {', '.join(header)}; {hint}")
+        alike = [column for column in header if ("/" in column) == ("/" in name)]
+        hint = "is it another workload's file?" if "/" in name else AGAIN
+        raise errors.UserError(f"{path}:1: there is no column {name!r} among {alike}; {hint}")
     if header.count(name) > 1:
-        raise errors.UserError(f"{path}:1: column {name!r} stands {header.count(name)} times; one of them must go")
+        raise errors.UserError(f"{path}:1: column {name!r} stands {header.count(name)} times; remove all but one")
     return header.index(name)
 
 
-def _not_a_number(path: pathlib.Path, number: int, header: list[str], line: list[str], used: tuple[int, ...]) -> str:
-    for column in used:
+def _no_number(names: list[str], columns: list[int], line: list[str]) -> str:
+    """Which cell of a line is none."""
+    for name, column in zip(names, columns, strict=True):
         try:
-            float(line[column] or ("" if header[column] == "global_step" else "nan"))
+            float(line[column] or "nan")
         except ValueError:
-            return (
-                f"{path}:{number}: {header[column]} is {line[column]!r}, accepted: a number; "
-                "mend the line or copy the file again"
-            )
-    raise AssertionError("one of the columns was no number")
+            return f"{name} is {line[column]!r}, accepted: a number"
+    raise AssertionError("all cells are numbers")
 
 
-def _check(path: pathlib.Path, numbers: np.ndarray, workload: config.LogWorkload, factor: float) -> None:
-    """Refuse what cannot be true. Not-a-numbers pass: they never win."""
-    steps, times, values, twins = numbers.T
+def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: config.LogWorkload, factor: float) -> None:
+    """Refuse what cannot be true; `table` [columns, evaluations]. Metrics that are no numbers pass: they never win."""
+    steps, times, values, twins = *table[:3], table[-1 if len(table) == 4 else 1]
 
     def refuse(bad: np.ndarray, text: str) -> None:
         if bad.any():
-            raise errors.UserError(f"{path}:{int(bad.argmax()) + 2}: {text}")
+            raise errors.UserError(f"{path}:{lines[int(bad.argmax())]}: {text}")
 
-    later = np.zeros(len(steps), bool)
-    with np.errstate(invalid="ignore"):
-        refuse(times <= 0, "score, the seconds since the start, is not above 0; copy the file again")
-        later[1:] = np.diff(times) < 0
-        refuse(later, "score, the seconds since the start, goes back; two runs in one file? keep one of them")
-        later[1:] = ~(np.diff(steps) > 0)
-        refuse(later | ~np.isfinite(steps), "global_step does not grow; two runs in one file? keep one of them")
-        refuse(
-            np.abs(times - twins) > 1e-6 * np.abs(times),
-            "score and accumulated_submission_time differ; both are seconds since the start in AlgoPerf's logs",
+    def goes_back(column: np.ndarray) -> np.ndarray:
+        return np.diff(column, prepend=0.0) <= 0
+
+    refuse(~np.isfinite(steps), f"global_step is not a finite number; {MEND}")
+    refuse(goes_back(steps), f"global_step does not grow from above 0; {TWO_RUNS}")
+    refuse(~np.isfinite(times), f"score, the seconds since the start, is not a finite number; {MEND}")
+    refuse(times <= 0, f"score, the seconds since the start, is not above 0; {AGAIN}")
+    refuse(np.diff(times, prepend=0.0) < 0, f"score, the seconds since the start, goes back; {TWO_RUNS}")
+    refuse(
+        np.abs(times - twins) > 1e-6 * times,
+        f"score and {TWIN} differ; both are seconds since the start in AlgoPerf's logs: correct one of them",
+    )
+    period, budget = workload.eval_period_s, factor * workload.budget_s
+    gap = float(np.median(np.diff(times))) if len(times) > 2 else period
+    if not period / UNITS_APART <= gap <= UNITS_APART * period or times[-1] > UNITS_APART * budget:
+        raise errors.UserError(
+            f"{path}:{lines[-1]}: score ends at {times[-1]:.6g}, {gap:.3g} between evaluations; accepted: seconds, of "
+            f"which {workload.name} has {period:g} between evaluations and {budget:g} in all; convert score to seconds, or "
+            "name another --benchmark"
         )
-        gap = float(np.median(np.diff(times))) if len(times) > 4 else math.nan
-        period = workload.eval_period_s
-        if gap > UNITS_APART * period or gap < period / UNITS_APART or times[-1] > UNITS_APART * factor * workload.budget_s:
-            raise errors.UserError(
-                f"{path}:{len(times) + 1}: score ends at {times[-1]:.6g}"
-                + ("" if math.isnan(gap) else f" with {gap:.3g} between evaluations")
-                + f"; accepted: seconds, of which this workload has {period:g} between evaluations and "
-                f"{factor * workload.budget_s:g} in all; convert the file to seconds or name the right --benchmark"
-            )
-        low, high = RANGES.get(workload.metric, (-math.inf, math.inf))
-        finite = np.isfinite(values)
-        refuse(
-            finite & ((values < low) | (values > high)),
-            f"validation/{workload.metric} is outside {low:g} to {high:g}; another unit (per cent)? convert the column",
-        )
-        if workload.metric == "wer" and finite.any() and values[finite].min() > WER_PERCENT:
-            refuse(finite, f"validation/wer is never below {WER_PERCENT:g}; per cent? accepted: errors per word")
+    finite = np.isfinite(values)
+    low, high = RANGES.get(workload.metric, (-math.inf, math.inf))
+    refuse(
+        finite & ((values < low) | (values > high)),
+        f"validation/{workload.metric} is outside {low:g} to {high:g}; in another unit, such as per cent? convert it",
+    )
+    if workload.metric == "wer" and finite.any() and values[finite].min() > WER_PERCENT:
+        refuse(finite, f"validation/wer is never below {WER_PERCENT:g}: in per cent? convert it to errors per word")
 
 
 def _hparams(path: pathlib.Path) -> dict[str, Any]:
@@ -251,7 +295,7 @@ def _hparams(path: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise errors.UserError(f"{path}: accepted: one JSON object of hyperparameters; {e}; copy the file again") from e
+        raise errors.UserError(f"{path}: accepted: one JSON object of hyperparameters; {e}; {AGAIN}") from e
 
 
 # --------------------------------------------------------------------------------------------------- the table
@@ -271,11 +315,10 @@ def _workload(info: config.LogWorkload, factor: float) -> scoring.Workload:
 
 
 def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload) -> scoring.Trial:
-    """The row. A hit at a time that is not a number is none. AlgoPerf has no cost factor and no reference step."""
+    """The row. AlgoPerf has no cost factor and no reference step."""
     at = curve.first_hit(info.target, info.direction)
     seconds, steps = curve.times["seconds"], curve.times["steps"]
-    hit = at >= 0 and bool(np.isfinite(seconds[at]))
-    end = at if hit else -1
+    hit = at >= 0
     return scoring.Trial(
         *key,
         outcome="target_reached" if hit else "budget_exhausted",
@@ -285,20 +328,28 @@ def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload) -> 
         steps=float(steps[at]) if hit else math.inf,
         steps_x_cost=math.inf,
         charged_reference_steps=math.inf,
-        charged_seconds=float(seconds[end]),
-        charged_steps=float(steps[end]),
+        charged_seconds=float(seconds[at]),
+        charged_steps=float(steps[at]),
         charged_steps_x_cost=math.inf,
-        evaluation=at if hit else -1,
+        evaluation=at,
     )
 
 
 def _notes(
-    board: config.LogBenchmark, studies: dict[str, list[int]], rows: list[scoring.Trial], absent: list[scoring.Key]
+    board: config.LogBenchmark,
+    studies: dict[str, list[int]],
+    rows: list[scoring.Trial],
+    absent: list[scoring.Key],
+    curves: dict[scoring.Key, scoring.Curve],
 ) -> Iterator[tuple[str, str]]:
     if absent:
         cells = collections.Counter(key[:2] for key in absent)
         which = ", ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(cells.items()))
         yield "no measurements", f"{len(absent)} trial folders have no evaluations: {which}."
+    blank = collections.Counter(key[:2] for key, curve in curves.items() if not np.isfinite(curve.values).all())
+    if blank:
+        which = ", ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(blank.items()))
+        yield "not a number", f"Trials with validation metrics that are no numbers, which never hit: {which}."
     trials = collections.Counter(row.key[:3] for row in rows)
     found = collections.Counter(where[:2] for where in trials)
     nothing = [f"{s} on {w.name}" for s in studies for w in board.workload if not found[s, w.name]]
