@@ -1,10 +1,12 @@
 """Benchmark files: TOML to a frozen struct, or one error that names file, line and mend."""
 
+import itertools
+import math
 import pathlib
 import re
 import tomllib
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -28,7 +30,10 @@ ACCEPTED = {
     "target": "a number",
     "budget_s": "seconds",
     "eval_period_s": "seconds",
+    "reference_s": "seconds, 0 where unknown",
 }
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class EntrantConfig(Struct, frozen=True, kw_only=True):
@@ -60,10 +65,10 @@ class LogWorkload(Struct, frozen=True, kw_only=True):
     metric: str
     direction: Literal["min", "max"]
     target: float
-    budget_s: float
-    eval_period_s: float
+    budget_s: Positive
+    eval_period_s: Positive
     held_out_of: str | None = None
-    reference_s: float = 0.0
+    reference_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class LogBenchmark(Struct, frozen=True, kw_only=True):
@@ -73,9 +78,9 @@ class LogBenchmark(Struct, frozen=True, kw_only=True):
     name: str
     version: int
     ruleset: Literal["external", "self"]
-    studies: int
-    trials: int  # per study
-    budget_factor: float
+    studies: Count
+    trials: Count  # per study
+    budget_factor: Positive
     workload: list[LogWorkload]
     reference: str | None = None  # submission that speed-ups are against
 
@@ -121,8 +126,20 @@ def load_logs(name_or_path: str) -> LogBenchmark:
             f"{name_or_path} is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark\n"
             f"  boards of logs: {', '.join(log_boards())}"
         )
+    tables = raw.get("workload", [])
+    if not (isinstance(tables, list) and all(isinstance(table, dict) for table in tables)):
+        raise errors.UserError(
+            f"{path}{_line(text, 'workload')}: workload is {tables!r}, accepted: tables, [[workload]] each"
+        )
     config = convert(raw | {"workload": []}, LogBenchmark, path, text)
-    found = [convert(table, LogWorkload, path, text) for table in raw.get("workload", [])]
+    found: list[LogWorkload] = []
+    for table, part in zip(tables, _parts(text, "workload"), strict=False):
+        workload = convert(table, LogWorkload, path, part, "workload")
+        if workload.name in [w.name for w in found]:
+            raise errors.UserError(f"{path}{_line(part, 'name')}: workload {workload.name!r} is there twice; remove one")
+        if not math.isfinite(workload.target):
+            raise errors.UserError(f"{path}{_line(part, 'target')}: target is {workload.target}, accepted: a finite number")
+        found.append(workload)
     bases = [w.name for w in found if w.held_out_of is None]
     if not bases:
         raise errors.UserError(f"{path}: no [[workload]]; a board needs at least one")
@@ -210,8 +227,11 @@ def _relative(base: pathlib.Path, item: str) -> str:
     return f"{name}{eq}{source}"
 
 
-def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str) -> Any:
-    """A parsed mapping as a struct; unknown keys are answered with the nearest known one, with file and line."""
+def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str, table: str = "") -> Any:
+    """A parsed mapping as a struct; unknown keys are answered with the nearest known one, with file and line.
+
+    The line of a key that is missing is that of its `table`.
+    """
     known = [f.name for f in msgspec.structs.fields(struct)]
     for key in raw:
         if key not in known:
@@ -221,10 +241,17 @@ def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text:
     except msgspec.ValidationError as e:
         match = re.search(r"at `\$\.?([A-Za-z_]+)", str(e))
         key = match.group(1) if match else ""
-        line = _line(text, key) if key else ""
+        line = _line(text, key or table) if key or table else ""
         seen = f" (found {key} = {raw.get(key)!r})" if key in raw else ""
         accepted = f"; accepted: {ACCEPTED[key]}" if key in ACCEPTED else ""
         raise errors.UserError(f"{path}{line}: {e}{seen}{accepted}") from e
+
+
+def _parts(text: str, table: str) -> Iterator[str]:
+    """The text from each [[table]] on, in its place; endlessly, for tables that are written another way."""
+    for match in re.finditer(rf"^\s*\[\[\s*{table}\s*\]\]", text, re.MULTILINE):
+        yield "\n" * text.count("\n", 0, match.start()) + text[match.start() :]
+    yield from itertools.repeat(text)
 
 
 def _line(text: str, key: str) -> str:
