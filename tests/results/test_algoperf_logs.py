@@ -1,0 +1,432 @@
+"""AlgoPerf's score, exact: its official boards, boards worked by hand, and a second implementation of its rule."""
+
+import collections
+import csv
+import json
+import math
+import pathlib
+import random
+import tarfile
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scoring
+from algoperf_lite import cli, config, results
+from algoperf_lite.results import algoperf_logs
+from tests import algoperf_logs as made
+from tests.conftest import ROOT
+from tests.results import algoperf_rule
+
+INF, NAN = math.inf, math.nan
+LOGS = ROOT.parent / "shared" / "algoperf_logs"
+
+# ------------------------------------------------------------------------------------------------ the official boards
+
+PUBLISHED = {  # algoperf.md (e); the leaderboards of mlcommons/submissions_algorithms
+    "algoperf-v0.5-self": {
+        "schedule_free_adamw": 0.8542,
+        "baseline": 0.8194,
+        "nadamw_sequential": 0.3308,
+        "sinv6_75": 0.1420,
+        "sinv6": 0.0903,
+        "adamg": 0.0,
+    },
+    "algoperf-v0.6-external": {"shampoo": 0.6244, "baseline": 0.4590},
+    "algoperf-v0.6-self": {"schedule_free_adamw_v2": 0.75},  # alone on its board: 6 of 8 workloads
+}
+FOLDERS = {
+    "algoperf-v0.5-self": "self_tuning",
+    "algoperf-v0.6-external": "external_tuning_v06",
+    "algoperf-v0.6-self": "self_tuning_v06",
+}
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory):
+    """name -> Results of an official board; its logs are unpacked once a session."""
+    if not LOGS.is_dir():
+        pytest.skip("no official logs of AlgoPerf: shared/algoperf_logs beside the clone")
+    folder, known = tmp_path_factory.mktemp("official"), {}
+
+    def read(name):
+        if name not in known:
+            with tarfile.open(LOGS / f"{FOLDERS[name]}.tar.gz") as archive:
+                archive.extractall(folder, filter="data")
+            known[name] = results.read(folder / FOLDERS[name], name)
+        return known[name]
+
+    return read
+
+
+def medians(board):
+    """{submission: {workload: median seconds}}."""
+    table = scoring.medians(scoring.study_times(board, board.unit), board.rules)
+    names = [workload.name for workload in board.workloads]
+    return {name: dict(zip(names, row.tolist(), strict=True)) for name, row in zip(board.entrants, table, strict=True)}
+
+
+def raw(path: pathlib.Path, workloads):
+    """Logs for the oracle, read with nothing of ours."""
+    logs = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for file in sorted(path.glob("*/study_*/*/trial_*/eval_measurements.csv")):
+        submission, study, folder, *_ = file.relative_to(path).parts
+        name = folder.rpartition("_")[0]
+        if name in workloads:
+            with file.open(newline="") as handle:
+                rows = list(csv.DictReader(handle))
+            metric = f"validation/{workloads[name].metric}"
+            logs[submission][name].setdefault(study, []).append(
+                [(float(r["score"]), float(r[metric] or "nan")) for r in rows]
+            )
+    return {s: {w: list(studies.values()) for w, studies in by.items()} for s, by in logs.items()}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_official_board_gives_every_published_score_to_four_decimals(official, name):
+    found = {s: round(score, 4) for s, score in scoring.board_scores(official(name).board).items()}
+    assert found == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_official_board_agrees_with_the_second_implementation(official, name):
+    found = official(name)
+    info = {w.name: w for w in config.load_logs(name).workload}
+    logs = raw(found.path, info)
+    workloads = {w.name: (w.direction, w.target, w.held_out_of) for w in info.values()}
+    assert scoring.board_scores(found.board) == pytest.approx(algoperf_rule.scores(logs, workloads), abs=1e-12)
+    expected = algoperf_rule.medians(logs, workloads)
+    for submission, row in medians(found.board).items():
+        assert row == pytest.approx(expected[submission], nan_ok=True, rel=1e-15)
+
+
+@pytest.mark.parametrize("name", ["algoperf-v0.5-self", "algoperf-v0.6-external"])
+def test_frozen_reference_times_are_the_baselines_medians_or_the_budget(official, name):
+    found = official(name)
+    baseline = medians(found.board)["baseline"]
+    for workload in found.board.base:
+        time = baseline[workload.name]
+        assert workload.reference == pytest.approx(time if math.isfinite(time) else workload.budget, abs=0.05)
+    assert all(workload.reference == 0 for workload in found.board.workloads if workload.held_out_of)
+
+
+def test_official_speedups_are_those_of_algoperfs_script(official):
+    found = official("algoperf-v0.5-self").board
+    base = [i for i, w in enumerate(found.workloads) if w.held_out_of is None]
+    times = scoring.medians(scoring.study_times(found, "seconds"), found.rules)[:, base]
+    values = scoring.speedups(times, found.entrants.index("baseline"), found.limits[base])
+    got = dict(zip(found.entrants, values.tolist(), strict=True))
+    assert round(got["schedule_free_adamw"], 4) == 0.9224
+    assert round(got["nadamw_sequential"], 3) == 1.924
+    assert round(got["adamg"], 2) == 3.94
+    assert got["baseline"] == 1.0
+    assert math.isnan(got["sinv6"])
+    assert math.isnan(got["sinv6_75"])
+
+
+def test_official_board_tells_what_is_absent_and_what_is_short(official):
+    notes = dict(official("algoperf-v0.5-self").about.notes)
+    assert "sinv6 on criteo1tb, sinv6 on criteo1tb_embed_init, sinv6_75 on criteo1tb" in notes["absent"]
+    assert notes["studies"].endswith("adamg on librispeech_conformer_layernorm (4).")
+    notes = dict(official("algoperf-v0.6-external").about.notes)
+    assert notes["no measurements"].startswith("4 trial folders")
+    assert "baseline on imagenet_vit (3), shampoo on imagenet_vit (1)" in notes["no measurements"]
+    assert "baseline on imagenet_vit (3), shampoo on imagenet_vit (1)" in notes["trials"]
+    assert official("algoperf-v0.6-self").about.notes == ()
+
+
+def test_official_held_outs_are_columns_that_do_not_score(official):
+    board = official("algoperf-v0.5-self").board
+    assert len(board.workloads) == 14
+    assert len(board.base) == 8
+    assert {board.workloads[h].name: board.workloads[b].name for h, b in board.held_out} == {
+        "criteo1tb_embed_init": "criteo1tb",
+        "fastmri_tanh": "fastmri",
+        "imagenet_resnet_large_bn_init": "imagenet_resnet",
+        "librispeech_conformer_layernorm": "librispeech_conformer",
+        "ogbg_model_size": "ogbg",
+        "wmt_glu_tanh": "wmt",
+    }
+    assert official("algoperf-v0.6-external").board.held_out == ()
+
+
+# --------------------------------------------------------------------------------------------- boards worked by hand
+
+W = {"w": "loss"}
+WV = {"w": "loss", "w_tanh": "loss"}
+HELD = {"w_tanh": "w"}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes a board's files and reads them."""
+
+    def make(workloads, board, held_out=None, **fields):
+        benchmark = made.benchmark(tmp_path / "board.toml", workloads, held_out, **fields)
+        return results.read(made.write(tmp_path / "logs", workloads, board), benchmark)
+
+    return make
+
+
+def one(time, index=None, studies=3):
+    """A workload on which every study has one trial, which hits at `time`."""
+    return [[made.hit(time, index=index)]] * studies
+
+
+def grid(ratio):
+    """Contribution of one workload, closed form of (e)."""
+    k = next(k for k in range(100) if 1 + 3 * k / 99 >= ratio - 1e-12)
+    return 1.0 if k == 0 else (99 - k + 0.5) / 99
+
+
+def scores_of(read, columns, workloads=W, held_out=None):
+    """{submission: (time on each workload)} -> scores; None: the workload is absent."""
+    board = {
+        name: {w: one(time) for w, time in zip(workloads, times, strict=True) if time is not None}
+        for name, times in columns.items()
+    }
+    return scoring.board_scores(read(workloads, board, held_out).board)
+
+
+def test_study_goes_to_the_smallest_index_though_another_trial_took_less_time(read):
+    # LAWA EMA: 0.3384 by index, 0.3434 by time.
+    study = [made.hit(30.0, index=5), made.hit(50.0, index=2), made.hit(INF)]
+    found = read(W, {"a": {"w": [study]}, "b": {"w": [[made.hit(30.0)]]}})
+    assert medians(found.board) == {"a": {"w": 50.0}, "b": {"w": 30.0}}
+    assert scoring.board_scores(found.board)["a"] == pytest.approx(grid(50 / 30))
+
+
+@pytest.mark.parametrize("times", [(40.0, 30.0), (30.0, 40.0)])
+def test_tie_of_indices_goes_to_the_smaller_time(read, times):
+    assert medians(read(W, {"a": {"w": [[made.hit(time) for time in times]]}}).board)["a"]["w"] == 30.0
+
+
+@pytest.mark.parametrize(("metric", "below", "above"), [("loss", 30.0, 40.0), ("accuracy", 40.0, 30.0)])
+def test_metric_at_the_target_hits_and_beside_it_only_on_the_right_side(read, metric, below, above):
+    # 0.5 is the target: the first of 20, 30 s that is not worse than it.
+    down, up = math.nextafter(0.5, 0), math.nextafter(0.5, 1)
+    found = read(
+        {"w": metric}, {n: {"w": [[[(20.0, v), (30.0, v), (40.0, 0.5)]]]} for n, v in (("low", down), ("high", up))}
+    )
+    assert medians(found.board) == {"low": {"w": below - 10 * (below == 30)}, "high": {"w": above - 10 * (above == 30)}}
+
+
+@pytest.mark.parametrize("value", [NAN, -INF, INF])
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_metric_that_is_no_number_never_hits(read, metric, value):
+    good = 0.4 if metric == "loss" else 0.6
+    found = read({"w": metric}, {"a": {"w": [[[(20.0, value), (30.0, good)]]]}})
+    assert medians(found.board)["a"]["w"] == 30.0
+    assert dict(found.about.notes)["not a number"].endswith("which never hit: a on w (1).")
+
+
+@pytest.mark.parametrize(
+    ("studies", "median"),
+    [
+        ((10.0, 20.0, 90.0), 20.0),
+        ((10.0, None, 30.0), 20.0),  # dropped, not inf: the middle two of two
+        ((10.0, None, INF), INF),
+        ((10.0, 20.0, INF), 20.0),  # a miss stays in
+        ((10.0, INF, INF), INF),
+        ((10.0, 20.0, 40.0, INF), 30.0),
+        ((10.0, 20.0, INF, INF), INF),
+        ((None, None, 10.0), 10.0),
+    ],
+)
+def test_median_is_over_the_studies_that_have_a_readable_trial(read, studies, median):
+    trials = [[None if time is None else made.hit(time)] for time in studies]
+    found = read(W, {"a": {"w": trials}, "b": {"w": one(50.0, studies=5)}})
+    assert medians(found.board)["a"]["w"] == median
+
+
+def test_study_of_one_readable_trial_among_unreadable_ones_counts(read):
+    found = read(W, {"a": {"w": [[None, [], made.hit(20.0)], [None, [], None], [made.hit(40.0), None, None]]}})
+    assert medians(found.board)["a"]["w"] == 30.0
+    assert found.board.points == 1  # the most readable trials of a study
+    notes = dict(found.about.notes)
+    assert notes["no measurements"].startswith("7 trial folders have no evaluations: a on w (7).")
+    assert notes["studies"].endswith("as AlgoPerf does: a on w (2).")
+
+
+def test_workload_that_is_absent_or_that_nobody_solves_still_counts(read):
+    workloads = dict.fromkeys("uvw", "loss")
+    found = scores_of(read, {"a": (20.0, None, INF), "b": (30.0, 30.0, INF)}, workloads)
+    assert found == pytest.approx({"a": 1 / 3, "b": (grid(1.5) + 1) / 3})
+
+
+def test_variant_counts_for_nothing_where_its_base_was_missed(read):
+    # Step 5 before 6: a's variant at 10 s would put b's at 100 s beyond four times the best, and step 7 b's base with it.
+    assert scores_of(read, {"a": (INF, 10.0), "b": (100.0, 100.0)}, WV, HELD) == {"a": 0.0, "b": 1.0}
+
+
+def test_variant_counts_for_nothing_where_its_base_is_absent(read):
+    assert scores_of(read, {"a": (None, 10.0), "b": (100.0, 100.0)}, WV, HELD) == {"a": 0.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(("time", "score"), [(40.0, 1.0), (40.5, 0.0)])
+def test_variant_over_four_times_its_best_takes_the_base_away(read, time, score):
+    # Steps 6 and 7, the limit on held-out columns; four times exactly is within.
+    assert scores_of(read, {"a": (100.0, 10.0), "b": (100.0, time)}, WV, HELD) == {"a": 1.0, "b": score}
+
+
+@pytest.mark.parametrize("variant", [INF, None])
+def test_variant_missed_or_absent_takes_the_base_away_and_the_minimum_is_taken_again(read, variant):
+    found = scores_of(read, {"a": (50.0, variant), "b": (100.0, 60.0), "c": (150.0, 60.0)}, WV, HELD)
+    assert found == pytest.approx({"a": 0.0, "b": 1.0, "c": grid(1.5)})
+
+
+def test_limit_on_the_base_is_by_the_best_before_held_outs_take_it_away(read):
+    # Step 6 before 7: c is beyond four times a's 50 s, though within twice b's 110 s, and a loses the base afterwards.
+    found = scores_of(read, {"a": (50.0, INF), "b": (110.0, 60.0), "c": (201.0, 60.0)}, WV, HELD)
+    assert found == pytest.approx({"a": 0.0, "b": 1.0, "c": 0.0})
+
+
+def test_base_over_the_limit_is_not_out_in_time_to_void_its_variant(read):
+    # Step 5 is done once, before step 6: a's base falls to the limit, its variant still sets the best of its column.
+    found = scores_of(read, {"a": (500.0, 10.0), "b": (100.0, 41.0), "c": (100.0, 40.0)}, WV, HELD)
+    assert found == {"a": 0.0, "b": 0.0, "c": 1.0}
+
+
+def test_any_of_two_variants_takes_the_base_away(read):
+    workloads = {"w": "loss", "w_a": "loss", "w_b": "loss"}
+    held_out = {"w_a": "w", "w_b": "w"}
+    columns = {"a": (50.0, INF, 50.0), "b": (50.0, 50.0, INF), "c": (50.0, 50.0, 50.0)}
+    assert scores_of(read, columns, workloads, held_out) == {"a": 0.0, "b": 0.0, "c": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("time", "score"),
+    [
+        (100.0, 1.0),
+        (100.5, 98.5 / 99),
+        (103.03, 98.5 / 99),
+        (103.04, 97.5 / 99),
+        (200.0, 66.5 / 99),
+        (250.0, 49.5 / 99),
+        (400.0, 0.5 / 99),
+        (400.5, 0.0),
+    ],
+)
+def test_contribution_of_a_ratio_is_on_the_grid_of_a_hundred_points(read, time, score):
+    assert scores_of(read, {"a": (100.0,), "b": (time,)}) == pytest.approx({"a": 1.0, "b": score}, abs=1e-12)
+
+
+def test_variant_that_the_board_does_not_have_is_ignored_and_told(read, tmp_path):
+    made.write(tmp_path / "logs", {"w_gelu": "loss"}, {"b": {"w_gelu": one(1.0)}, "c": {"w_gelu": one(1.0)}})
+    found = read(WV, {"a": {"w": one(50.0), "w_tanh": one(50.0)}, "b": {"w": one(50.0), "w_tanh": one(60.0)}}, HELD)
+    assert scoring.board_scores(found.board) == {"a": 1.0, "b": 1.0}
+    notes = dict(found.about.notes)
+    assert "w_gelu (6 trials)" in notes["not on this board"]
+    assert notes["without trials"].endswith("are not on it: c.")
+
+
+def test_hit_after_the_budget_counts_and_is_told(read):
+    found = read(W, {"a": {"w": [[made.hit(made.BUDGET_S + 1)]]}}, studies=1)
+    assert medians(found.board)["a"]["w"] == made.BUDGET_S + 1
+    assert [kind for kind, _ in found.about.notes] == ["after the budget"]
+
+
+def test_row_of_a_trial_has_its_times_and_what_it_cost(read):
+    found = read(W, {"a": {"w": [[made.hit(30.0, index=3), made.hit(INF)]]}})
+    won, missed = found.board.trials
+    assert (won.hit, won.seconds, won.steps, won.evaluation) == (True, 30.0, 31.0, 3)
+    assert (won.charged_seconds, won.charged_steps) == (30.0, 31.0)
+    assert (missed.hit, missed.seconds, missed.evaluation, missed.outcome) == (False, INF, -1, "budget_exhausted")
+    assert (missed.charged_seconds, missed.charged_steps) == (50.0, 41.0)
+    assert found.hparams[won.key] == {"learning_rate": 0.1}
+    assert found.curves[won.key].times["seconds"].tolist() == [27.0, 28.0, 29.0, 30.0]
+
+
+# --------------------------------------------------------------------------------- against the second implementation
+
+RANDOM = {"u": "loss", "v": "accuracy", "w": "loss", "u_a": "loss", "u_b": "loss", "v_a": "accuracy"}
+RANDOM_HELD = {"u_a": "u", "u_b": "u", "v_a": "v"}
+
+
+def random_logs(rng: random.Random, workloads):
+    """A board with misses, values that are no numbers, ties, dropped studies and absent workloads."""
+    studies, points = rng.randint(1, 4), rng.randint(1, 5)
+
+    def evaluations(metric, pace):
+        if rng.random() < 0.1:
+            return rng.choice([None, []])
+        target = made.TARGETS[metric][1]
+        values = [
+            rng.choice([0.9, 0.1, target, NAN] if rng.random() < 0.4 else [0.9 if metric == "loss" else 0.1])
+            for _ in range(rng.randint(1, 6))
+        ]
+        start = rng.randint(0, 2)
+        return [(float(pace * (i + 1 + start)), value) for i, value in enumerate(values)]
+
+    def cell(metric):
+        pace = rng.choice([2, 3, 4, 8])
+        return [
+            [None if lost else evaluations(metric, pace) for _ in range(points)]
+            for lost in (rng.random() < 0.1 for _ in range(studies))
+        ]
+
+    return {
+        f"s{i}": {name: cell(metric) for name, metric in workloads.items() if rng.random() < 0.95 or name == "w"}
+        for i in range(rng.randint(1, 4))
+    }
+
+
+def tabulated(logs, benchmark):
+    """The board of `logs` without the files between: they would be nearly all of the time."""
+    rows, info = [], {w.name: w for w in config.load_logs(benchmark).workload}
+    for submission, by_workload in logs.items():
+        for name, studies in by_workload.items():
+            for j, trials in enumerate(studies if name in info else ()):
+                for k, evaluations in enumerate(trials, 1):
+                    if evaluations:
+                        times, values = np.array(evaluations).T
+                        curve = scoring.Curve(values, {"seconds": times, "steps": np.arange(1.0, 1 + len(times))})
+                        rows.append(algoperf_logs._trial((submission, name, j, k), curve, info[name]))
+    return scoring.Board(
+        name="made",
+        workloads=tuple(algoperf_logs._workload(w, 1.0) for w in info.values()),
+        entrants=tuple(logs),
+        studies=4,
+        points=5,
+        trials=tuple(rows),
+        expected=frozenset(row.key for row in rows),
+        rules=scoring.ALGOPERF,
+    )
+
+
+def agree(board, logs, names):
+    """Every median and every score are those of the second implementation."""
+    workloads = {name: (*made.TARGETS[metric], RANDOM_HELD.get(name)) for name, metric in names.items()}
+    expected = algoperf_rule.medians(logs, workloads)
+    for submission, row in medians(board).items():
+        assert row == pytest.approx(expected[submission], nan_ok=True)
+    assert scoring.board_scores(board) == pytest.approx(algoperf_rule.scores(logs, workloads), abs=1e-12)
+
+
+def random_board(seed, variants):
+    """Logs that hold more variants than the board, and the board's workloads."""
+    logs = random_logs(random.Random(seed), RANDOM)
+    logs["z"] = {"w": [[made.hit(20.0)]]}  # a board needs one readable trial
+    return logs, {name: metric for name, metric in RANDOM.items() if name in variants or name not in RANDOM_HELD}
+
+
+VARIANTS = st.sampled_from([(), ("u_a",), ("u_a", "u_b", "v_a")])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), VARIANTS)
+def test_random_board_agrees_with_the_second_implementation(seed, variants):
+    logs, names = random_board(seed, variants)
+    with tempfile.NamedTemporaryFile(suffix=".toml") as file:
+        benchmark = made.benchmark(pathlib.Path(file.name), names, RANDOM_HELD)
+        agree(tabulated(logs, benchmark), logs, names)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_random_board_in_files_agrees_with_the_second_implementation(seed, tmp_path):
+    logs, names = random_board(seed, ("u_a", "v_a"))
+    benchmark = made.benchmark(tmp_path / "board.toml", names, RANDOM_HELD)
+    agree(results.read(made.write(tmp_path / "logs", RANDOM, logs), benchmark).board, logs, names)
