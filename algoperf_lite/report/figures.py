@@ -1,108 +1,101 @@
-"""Small inline SVG charts: pure functions from numbers to markup. Colours are CSS classes `c0`..`c7` of the page.
+"""The page's figures: pure functions from numbers to inline SVG.
 
-Coordinates are SVG units, about one CSS pixel each on a phone. All text goes through `escape`.
+`names` are entrants in board order; arrays are [entrants, ...], a miss is infinite.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 34
-COLOURS = 8
+from algoperf_lite.report import svg
+from algoperf_lite.report.svg import Axes, Line
 
-Line = tuple[Sequence[float], Sequence[float | None]]
-
-
-class _Axes:
-    """A plot area with linear or log x and linear y; collects markup."""
-
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], log_x: bool = False, height: int = HEIGHT):
-        self.x, self.y, self.log_x, self.height = x, y, log_x, height
-        self.left, self.right, self.top, self.bottom = LEFT, WIDTH - RIGHT, TOP, height - BOTTOM
-        self.parts: list[str] = []
-
-    def px(self, value: float) -> float:
-        low, high = self.x
-        if self.log_x:
-            value, low, high = math.log(value), math.log(low), math.log(high)
-        return self.left + (value - low) / (high - low) * (self.right - self.left)
-
-    def py(self, value: float) -> float:
-        low, high = self.y
-        value = min(max(value, low), high)  # a spike leaves the plot flat along its edge, not across the page
-        return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
-
-    def text(self, x: float, y: float, text: str, anchor: str = "middle", css: str = "") -> None:
-        extra = f' class="{css}"' if css else ""
-        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{escape(text)}</text>')
-
-    def rule(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
-        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>')
-
-    def line(self, points: Line, css: str) -> None:
-        pairs = [(x, y) for x, y in zip(*points, strict=True) if y is not None and math.isfinite(y)]
-        if pairs:
-            path = " ".join(f"{self.px(x):.1f},{self.py(y):.1f}" for x, y in pairs)
-            self.parts.append(f'<polyline points="{path}" class="{css}"/>')
-
-    def dot(self, x: float, y: float, radius: float, css: str, title: str) -> None:
-        self.parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="{css}"><title>{escape(title)}</title></circle>'
-        )
-
-    def frame(self, x_label: str, x_ticks: Sequence[float], y_ticks: Sequence[float] = ()) -> None:
-        for value in y_ticks:
-            self.rule(self.left, self.py(value), self.right, self.py(value), "grid")
-            self.text(self.left - 6, self.py(value) + 4, _tick(value), "end")
-        for value in x_ticks:
-            self.rule(self.px(value), self.top, self.px(value), self.bottom, "grid")
-            self.text(self.px(value), self.bottom + 15, _tick(value))
-        self.text((self.left + self.right) / 2, self.height - 4, x_label, css="label")
-
-    def svg(self, title: str) -> Markup:
-        box = f'viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(title)}"'
-        return Markup(f"<svg {box}>{''.join(self.parts)}</svg>")
+FAINT_POINTS = 8000  # of all thin lines of one figure; more would only make the page heavy
+ROW_LEFT, MISS_WIDTH = 112, 30
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers in [low, high], about `count` of them, steps of 1, 2 or 5."""
-    raw = 0.7 * (high - low) / count  # rounding up follows
-    scale = 10 ** math.floor(math.log10(raw))
-    step = scale * next((m for m in (1, 2, 5) if m * scale >= raw * 0.999), 10)
-    first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One trial in the tuning figure; `time` is infinite for a miss, `text` says what a reader wants to know of it."""
+
+    study: int
+    trial: int
+    time: float
+    wins: bool  # the fastest hit of its study
+    text: str
 
 
-def profile(names: Sequence[str], taus: np.ndarray, rho: np.ndarray) -> Markup:
-    """Performance profile: share of workloads [names, taus] solved within tau times the best time."""
-    axes = _Axes((1, 4), (0, 1))
+def profile(names: Sequence[str], taus: np.ndarray, rho: np.ndarray, band: np.ndarray | None = None) -> Markup:
+    """Performance profile: share of workloads [names, taus] solved within tau times the best time; band [.., 2]."""
+    axes = Axes((float(taus[0]), float(taus[-1])), (0, 1))
     axes.frame("within this factor of the fastest", [1, 2, 3, 4], [0, 0.25, 0.5, 0.75, 1])
-    for i, row in reversed(list(enumerate(rho))):  # the first entrant on top
-        xs = [x for tau in taus[1:] for x in (tau, tau)]
-        ys = [y for before, after in itertools.pairwise(row) for y in (before, after)]
-        axes.line(([taus[0], *xs], [row[0], *ys]), f"bold c{i % COLOURS}")
+    for i in reversed(range(len(rho))):  # the first entrant on top
+        _draw_profile(axes, i, taus, rho, band)
     return axes.svg("Performance profile of " + ", ".join(names))
 
 
+def _draw_profile(axes: Axes, i: int, taus: np.ndarray, rho: np.ndarray, band: np.ndarray | None) -> None:
+    """Entrant `i`'s line over its band."""
+    if band is not None:
+        xs, (low, high) = _stairs(taus, band[i, :, 0], band[i, :, 1])
+        axes.area(xs, low, high, f"area {svg.css(i)}")
+    xs, (ys,) = _stairs(taus, rho[i])
+    axes.line((xs, ys), f"bold {svg.css(i)}")
+
+
+def profile_of(i: int, names: Sequence[str], taus: np.ndarray, rho: np.ndarray, band: np.ndarray | None) -> Markup:
+    """Entrant `i`'s profile with its band, the others in grey: for fields where bands would hide one another."""
+    axes = Axes((float(taus[0]), float(taus[-1])), (0, 1), width=200, height=130, left=34)
+    axes.frame("", [1, 2, 3, 4], [0, 0.5, 1])
+    for j, row in enumerate(rho):
+        if j != i:
+            xs, (ys,) = _stairs(taus, row)
+            axes.line((xs, ys), "other")
+    _draw_profile(axes, i, taus, rho, band)
+    return axes.svg(f"Performance profile of {names[i]}")
+
+
+def _stairs(xs: np.ndarray, *rows: np.ndarray) -> tuple[list[float], list[list[float]]]:
+    """Each value of the rows holds until the next x; flat stretches keep their ends only."""
+    keep = [0, *(k for k in range(1, len(xs)) if any(row[k] != row[k - 1] for row in rows)), len(xs) - 1]
+    corners = [k for before, after in itertools.pairwise(keep) for k in (before, after)]
+    places = [float(xs[0]), *(float(xs[k]) for k in keep[1:] for _ in (0, 1))]
+    return places, [[float(row[0]), *(float(row[k]) for k in corners)] for row in rows]
+
+
 def curves(
-    title: str, faint: Sequence[tuple[int, Line]], bold: Sequence[tuple[int, Line]], target: float, maximise: bool
+    title: str,
+    faint: Sequence[tuple[int, Line]],
+    bold: Sequence[tuple[int, Line]],
+    target: float,
+    maximise: bool,
+    unit: str = "reference steps",
 ) -> Markup:
-    """Learning curves of one workload: (colour, line) of all trials, of the median study's trial, and the target."""
+    """Learning curves of one workload: (entrant, line) of all trials, of the median study's trial, and the target."""
     lines = [line for _, line in [*faint, *bold]]
     low, high = limits(lines, target, maximise)
     end = max((x for line in lines for x in line[0]), default=1)
-    axes = _Axes((0, end), (low, high))
-    axes.frame("charged reference steps", ticks(0, end, 4), ticks(low, high, 4))
-    for colour, line in reversed(faint):  # the first entrant on top
-        axes.line(line, f"faint c{colour % COLOURS}")
-    for colour, line in reversed(bold):
-        axes.line(line, f"bold c{colour % COLOURS}")
+    axes = Axes((0, end), (low, high))
+    axes.frame(f"charged {unit}", svg.ticks(0, end, 4), svg.ticks(low, high, 4))
+    every = math.ceil(sum(len(line[0]) for _, line in faint) / FAINT_POINTS)
+    for i, line in reversed(faint):  # the first entrant on top
+        axes.line(thin(line, every), f"faint {svg.css(i)}")
+    for i, line in reversed(bold):
+        axes.line(line, f"bold {svg.css(i)}")
     axes.rule(axes.left, axes.py(target), axes.right, axes.py(target), "target")
     return axes.svg(title)
+
+
+def thin(line: Line, every: int) -> Line:
+    """Every so many-th point, and the last."""
+    xs, ys = line
+    if every <= 1 or not len(xs):
+        return line
+    return [*xs[:-1:every], xs[-1]], [*ys[:-1:every], ys[-1]]
 
 
 def limits(lines: Sequence[Line], target: float, maximise: bool) -> tuple[float, float]:
@@ -114,56 +107,121 @@ def limits(lines: Sequence[Line], target: float, maximise: bool) -> tuple[float,
     return low - pad, high + pad
 
 
-def dots(workloads: Sequence[str], names: Sequence[str], medians: np.ndarray, times: np.ndarray) -> Markup:
-    """Time over the fastest median, log axis: large dots are medians, small ones studies; a row per workload.
+def span(*times: np.ndarray) -> tuple[float, float]:
+    """Ends of a log axis that shows all finite values, at least a factor of 1.5 apart."""
+    finite = np.concatenate([values[np.isfinite(values)] for values in times]) if times else np.zeros(0)
+    if not finite.size:
+        return 0.9, 1.6
+    low, high = float(finite.min()) / 1.04, float(finite.max()) * 1.04
+    widen = max(1.0, math.sqrt(1.5 * low / high))
+    return low / widen, high * widen
 
-    medians [names, workloads], times [names, workloads, studies]; a miss is a ring at the right edge.
+
+class _Rows:
+    """A row per entrant, named at its left; time on a shared log axis, and a column for misses at the right."""
+
+    def __init__(self, names: Sequence[str], ends: tuple[float, float], row: float, label: str):
+        self.row = row
+        height = math.ceil(svg.TOP + svg.BOTTOM + row * len(names))
+        self.axes = Axes(ends, (0, 1), log_x=True, height=height, left=ROW_LEFT, right=MISS_WIDTH + svg.RIGHT)
+        self.axes.frame(label, svg.log_ticks(*ends))
+        self.miss = self.axes.right + svg.RIGHT / 2  # where the column of misses begins
+        self.axes.rule(self.miss, svg.TOP, self.miss, self.axes.bottom, "edge")
+        self.axes.text(self.miss + MISS_WIDTH / 2, self.axes.bottom + 15, "miss")
+        for i, name in enumerate(names):
+            self.axes.rule(self.axes.left, self.level(i), svg.WIDTH, self.level(i), "grid")
+            self.axes.name(self.level(i), name)
+
+    def level(self, i: int) -> float:
+        return svg.TOP + self.row * (i + 0.5)
+
+    def missed(self, k: int, count: int) -> float:
+        """Place of the k-th of `count` marks in the column of misses."""
+        return self.miss + 3 + (MISS_WIDTH - 4) * (k + 0.5) / count
+
+
+def dots(
+    workload: str,
+    names: Sequence[str],
+    medians: np.ndarray,
+    intervals: np.ndarray,
+    times: np.ndarray,
+    ends: tuple[float, float],
+) -> Markup:
+    """One workload's times over its fastest median, log axis: medians [names], their intervals [names, 2] (NaN for
+    none), studies [names, studies]. Large dots are medians, small ones studies, rings misses."""
+    found = medians[np.isfinite(medians)]
+    best = float(found.min()) if found.size else math.nan
+    rows = _Rows(names, ends, 15, "time / fastest median (log)")
+    axes = rows.axes
+    for i, name in enumerate(names):
+        level = rows.level(i)
+        axes.open(svg.css(i))
+        if np.isfinite(intervals[i]).all() and found.size:
+            low, high = (float(v) / best for v in intervals[i])
+            axes.rule(axes.px(low), level, axes.px(high), level, "range")
+        missed = 0
+        for j, value in enumerate(times[i]):
+            if np.isfinite(value) and found.size:
+                axes.dot(axes.px(value / best), level, 2, f"{name}, study {j}: {value:.4g}", "small")
+            elif np.isinf(value) and np.isfinite(medians[i]):
+                axes.dot(rows.missed(missed, len(times[i])), level, 2, f"{name}, study {j}: a miss", "ring")
+                missed += 1
+        if np.isfinite(medians[i]):
+            axes.dot(axes.px(medians[i] / best), level, 4.5, f"{name}: median {medians[i]:.4g}", "dot")
+        else:
+            axes.dot(rows.missed(0, 1), level, 4, f"{name}: the median study is a miss", "ring")
+        axes.close()
+    if not found.size:
+        axes.text((axes.left + axes.right) / 2, (axes.top + axes.bottom) / 2 + 4, "nobody reaches the target", css="says")
+    return axes.svg(f"Time to target on {workload}, relative to the fastest entrant")
+
+
+def tuning(workload: str, names: Sequence[str], points: Sequence[Sequence[Point]], unit: str) -> Markup:
+    """Every trial of one workload by its time to target, log axis: a row per entrant, in it a line per study.
+
+    Filled: the fastest hit of a study, the trial that counts. Rings in the column at the right: misses.
     """
-    best = np.where(np.isfinite(medians), medians, np.inf).min(axis=0)
-    solved = np.isfinite(best)
-    relative = times[:, solved] / best[solved][:, None]
-    finite = relative[np.isfinite(relative)]
-    low, high = (min(0.95, finite.min() * 0.97), max(1.5, finite.max() * 1.1)) if finite.size else (0.9, 2.0)
-    row = 12 + 9 * len(names)
-    axes = _Axes((low, high * 1.12), (0, 1), log_x=True, height=TOP + BOTTOM + (row + 16) * len(workloads))
-    axes.left = 14
-    marks = [v for v in (0.25, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 10, 20, 50, 100) if low <= v <= high]
-    axes.frame("time / fastest median (log)", marks)
-    for w, workload in enumerate(workloads):
-        y = TOP + w * (row + 16) + 12
-        axes.text(axes.left, y, workload + ("" if solved[w] else ": nobody reaches the target"), "start", "name")
-        for s, name in enumerate(names):
-            level = y + 10 + 9 * s
-            axes.rule(axes.left, level, axes.right, level, "grid")
-            for value in times[s, w]:
-                if np.isfinite(value) and solved[w]:
-                    axes.dot(axes.px(value / best[w]), level, 2, f"small c{s % COLOURS}", f"{name}: {value:.4g}")
-            if np.isfinite(medians[s, w]):
-                css, at = f"dot c{s % COLOURS}", axes.px(medians[s, w] / best[w])
-                axes.dot(at, level, 4, css, f"{name}: median {medians[s, w]:.4g}")
+    studies = max((point.study for row in points for point in row), default=0) + 1
+    step = min(4.0, 24.0 / studies)  # between the lines of a row
+    ends = span(np.array([point.time for row in points for point in row]))
+    rows = _Rows(names, ends, max(15.0, step * studies + 5), f"{unit} to target (log)")
+    axes = rows.axes
+    for i, row in enumerate(points):
+        axes.open(svg.css(i))
+        per_study = max((point.trial for point in row), default=0) + 1
+        for point in sorted(row, key=lambda point: (point.wins, point.study, point.trial)):  # winners on top
+            level = rows.level(i) + step * (point.study - (studies - 1) / 2)
+            if math.isfinite(point.time):
+                css = "dot" if point.wins else "small"
+                axes.dot(axes.px(point.time), level, 3.2 if point.wins else 2.2, point.text, css)
             else:
-                axes.dot(axes.right - 5, level, 3.5, f"ring c{s % COLOURS}", f"{name}: median is a miss")
-    return axes.svg("Time to target relative to the fastest entrant, per workload")
+                axes.dot(rows.missed(point.trial, per_study), level, 1.6, point.text, "ring")
+        axes.close()
+    return axes.svg(f"Time to target of every trial on {workload}")
 
 
-def strip(ratio: float | None, ends: Sequence[float] | None, reach: float) -> Markup:
+def score_strip(value: float, ends: Sequence[float] | None) -> Markup:
+    """A score and its interval between 0 and 1."""
+    return _strip(value, ends, lambda v: min(max(v, 0.0), 1.0), '<line x1="4" y1="9" x2="146" y2="9" class="grid"/>')
+
+
+def pair_strip(ratio: float | None, ends: Sequence[float] | None, reach: float) -> Markup:
     """A pair's ratio and interval on a log axis from 1/reach to reach; the band is +-5 %."""
     if ratio is None:
         return Markup("")
-    width, middle = 150, 9
 
-    def px(value: float) -> float:
-        return width / 2 * (1 + max(-1.0, min(1.0, math.log(value) / math.log(reach))))
+    def place(value: float) -> float:
+        return 0.5 + 0.5 * max(-1.0, min(1.0, math.log(value) / math.log(reach)))
 
-    parts = [f'<rect x="{px(1 / 1.05):.1f}" y="1" width="{px(1.05) - px(1 / 1.05):.1f}" height="16" class="band"/>']
-    parts.append(f'<line x1="{width / 2}" y1="1" x2="{width / 2}" y2="17" class="zero"/>')
-    if ends is not None:
-        parts.append(f'<line x1="{px(ends[0]):.1f}" y1="{middle}" x2="{px(ends[1]):.1f}" y2="{middle}" class="whisker"/>')
-    parts.append(f'<circle cx="{px(ratio):.1f}" cy="{middle}" r="3.5" class="point"/>')
-    return Markup(f'<svg class="strip" viewBox="0 0 {width} 18" aria-hidden="true">{"".join(parts)}</svg>')
+    left, right = 4 + 142 * place(1 / 1.05), 4 + 142 * place(1.05)
+    under = f'<rect x="{left:.1f}" y="1" width="{right - left:.1f}" height="16" class="band"/>'
+    return _strip(ratio, ends, place, under + '<line x1="75" y1="1" x2="75" y2="17" class="zero"/>')
 
 
-def _tick(value: float) -> str:
-    if abs(value) >= 10_000:
-        return f"{value / 1000:g}k"
-    return f"{value:g}"
+def _strip(value: float, ends: Sequence[float] | None, place, under: str) -> Markup:
+    """A point with a whisker; `place` maps a value to [0, 1]."""
+    at = [4 + 142 * place(v) for v in (value, *(ends or ()))]
+    whisker = f'<line x1="{at[1]:.1f}" y1="9" x2="{at[2]:.1f}" y2="9" class="whisker"/>' if ends else ""
+    point = f'<circle cx="{at[0]:.1f}" cy="9" r="3.5" class="point"/>'
+    return Markup(f'<svg class="strip" viewBox="0 0 150 18" aria-hidden="true">{under}{whisker}{point}</svg>')

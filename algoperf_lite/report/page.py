@@ -1,41 +1,47 @@
-"""One self-contained HTML page of a run directory, with its tables and figures as files beside it.
+"""One self-contained HTML page of a board, with its tables and figures as files beside it.
 
 The page makes no network request, needs no JavaScript, and follows the reader's light or dark preference. Where plotly
 is installed its curves and profile are also interactive, for 5 MB more (`light` leaves that out).
 """
 
-import hashlib
 import importlib.util
 import pathlib
-import shlex
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import scoring
 from algoperf_lite import results as results_module
-from algoperf_lite.report import figures, interactive, tables, text
-from algoperf_lite.results import Results, Run, median_run
+from algoperf_lite.report import figure_data, figures, interactive, provenance, svg, tables, text
+from algoperf_lite.results import Results
 
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
+ABLATIONS_SHOWN = 12
+TUNING_ROWS_SHOWN = 24
+WITHOUT_RESULT = ("smoke", "unfinished", "steps only", "A/A failed", "one study", "few studies")  # flags told on top
 
 
-def write(run_dir: pathlib.Path | str, out: pathlib.Path | None = None, light: bool = False) -> pathlib.Path:
-    """Write the page (default RUN_DIR/report.html) with `tables/` and `figures/` beside it; return its path.
+def write(
+    path: pathlib.Path | str, out: pathlib.Path | None = None, light: bool = False, benchmark: str | None = None
+) -> pathlib.Path:
+    """Write the page with `tables/` and `figures/` beside it; return its path.
 
-    `light`: plain SVG figures even where plotly is installed.
+    `path` and `benchmark` as `results.read` takes them. The default place is report.html in a run directory; for logs,
+    which are not ours to write into, in a folder here by the benchmark's name. `light`: plain SVG even where plotly is
+    installed.
     """
-    results = results_module.read(run_dir)
+    results = results_module.read(path) if benchmark is None else results_module.read(path, benchmark)
     summary = results_module.summarise(results)
-    out = pathlib.Path(out) if out else results.path / "report.html"
+    home = results.path if results.about.kind == "run" else pathlib.Path(results.about.name)
+    out = pathlib.Path(out) if out else home / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(results, summary, light), encoding="utf-8")
     tables.write(tables.tables(results, summary), out.parent / "tables")
     if summary["cells"] and importlib.util.find_spec("matplotlib"):
         from algoperf_lite.report import print_figures
 
-        print_figures.write(results, out.parent / "figures")
+        print_figures.write(results, summary, out.parent / "figures")
     return out
 
 
@@ -54,48 +60,51 @@ def render(results: Results, summary: dict[str, Any], light: bool = False) -> st
         "ratio": text.ratio,
         "percent": text.percent,
         "further": text.further,
+        "breakable": _breakable,
     }
-    benchmark = results.benchmark
+    board = results.board
+    workloads = [workload for workload in board.workloads if workload.name in summary["workloads"]]
     live = not light and interactive.available()
-    curves = [(name, _curves(results, name, live)) for name in summary["workloads"]]
-    drawn = any(figure for _, figure in curves)
+    curves = [(workload, _curves(results, workload, live)) for workload in workloads]
+    unit = text.UNITS[summary["ranked_by"]]
+    tuning, explorer = _tuning(results, workloads, unit, live) if board.points > 1 else ([], None)
     ends = [end for p in summary["pairs"] for end in [p["ratio"], *(p["interval"] or [])] if end]
-    reach = max([1.12, *(max(end, 1 / end) ** 1.1 for end in ends)])
+    reach = min(8.0, max([1.12, *(max(end, 1 / end) ** 1.1 for end in ends)]))
     return environment.get_template("report.html.j2").render(
         s=summary,
-        benchmark=benchmark,
-        colour={name: i % figures.COLOURS for i, name in enumerate(summary["entrants"])},
+        about=results.about,
+        workloads=workloads,
+        order=[row["submission"] for row in summary["scores"]],
+        key={name: svg.key(i) for i, name in enumerate(summary["entrants"])},
         headline=text.headline(summary),
         power=text.resolving_power(summary),
-        unit=text.UNITS[summary["ranked_by"]],
-        interval=text.interval,
-        strips=[figures.strip(p["ratio"], p["interval"], min(reach, 8.0)) for p in summary["pairs"]],
-        reach=min(reach, 8.0),
+        unit=unit,
+        alerts=[flag for flag in summary["flags"] if flag["kind"] in WITHOUT_RESULT],
+        pair_strips=[figures.pair_strip(p["ratio"], p["interval"], reach) for p in summary["pairs"]],
+        score_strips=[figures.score_strip(r["score"], r["ci95"]) for r in summary["scores"]],
+        reach=reach,
         pairs_shown=PAIRS_SHOWN,
         best=_best(summary),
-        figures=_figures(results, summary, live),
+        dots=_dots(workloads, summary),
+        profile=_profile(results, live) if summary["scores"] else None,
+        ablations=_ablations(summary),
         curves=curves,
-        errors={name: _standard_error(results, name) for name in summary["workloads"]},
-        script=interactive.script() if live and drawn else None,
-        command=rerun_command(results),
-        facts=_facts(results),
-        costs=_costs(results),
+        tuning=tuning,
+        explorer=explorer,
+        tuning_table=_tuning_rows(summary),
+        tuning_rows_shown=TUNING_ROWS_SHOWN,
+        errors=provenance.standard_errors(results),
+        script=interactive.script() if live and any(figure for _, figure in curves) else None,
+        command=provenance.rerun_command(results),
+        facts=provenance.facts(results),
+        costs=provenance.costs(results.benchmark),
+        parquet=tables.parquet_available(),
     )
 
 
-def rerun_command(results: Results) -> str:
-    """The command that repeats this board on the same seed, and that goes on with an unfinished one."""
-    benchmark = results.benchmark
-    entrants = ",".join(e.source if e.source == e.name else f"{e.name}={e.source}" for e in benchmark.entrants)
-    parts = ["algoperf-lite", "run", benchmark.source or benchmark.name]
-    parts += ["--workloads", ",".join(info.source for info in benchmark.workloads.values())]
-    drawn = ["--nonce", benchmark.nonce] if benchmark.nonce is not None else ["--seed", str(benchmark.seed)]
-    parts += ["--submissions", entrants, *drawn, "--studies", str(benchmark.studies)]
-    if any(size > 1 for size in benchmark.mesh.values()):
-        parts += ["--mesh", ",".join(f"{axis}={size}" for axis, size in benchmark.mesh.items())]
-    parts += ["--smoke"] if benchmark.smoke else []
-    path = results.path
-    return shlex.join([*parts, "--out", path.name if path.is_absolute() else str(path)])  # no home path in a report
+def _breakable(name: str) -> Markup:
+    """A long name may break after an underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def _best(summary: dict[str, Any]) -> dict[str, float | None]:
@@ -105,105 +114,89 @@ def _best(summary: dict[str, Any]) -> dict[str, float | None]:
     return {workload: min(values, default=None) for workload, values in known.items()}
 
 
-def _figures(results: Results, summary: dict[str, Any], live: bool) -> dict[str, Markup]:
-    """Profile and dot plot; empty before the board is complete."""
+def _dots(workloads: list[scoring.Workload], summary: dict[str, Any]) -> list[tuple[str, Markup]]:
+    """A panel per workload, on one axis; empty before the board is complete."""
     if not summary["cells"]:
-        return {}
-    board = results.board
-    times = scoring.study_times(board, board.unit)
-    medians = scoring.medians(times)
-    names = [workload.name for workload in board.workloads]
-    found = {"dots": figures.dots(names, board.entrants, medians, times)}
-    if summary["scores"]:
-        numbers = board.entrants, scoring.TAUS, scoring.profile(scoring.ratios(medians))
-        found["profile"] = figures.profile(*numbers) + (interactive.profile(*numbers) if live else "")
-    return found
+        return []
+    found = {workload.name: figure_data.dots(summary, workload.name) for workload in workloads}
+    ends = figures.span(*(one.relative for one in found.values()))
+    names = summary["entrants"]
+    return [(name, figures.dots(name, names, one.medians, one.intervals, one.times, ends)) for name, one in found.items()]
 
 
-def _curves(results: Results, workload: str, live: bool) -> Markup | None:
+def _profile(results: Results, live: bool) -> dict[str, Any]:
+    """The profile of all entrants, and where their bands would hide one another a small one of each."""
+    found = figure_data.profile(results)
+    numbers = found.names, found.taus, found.rho
+    together = len(found.names) <= figure_data.BANDS_TOGETHER
+    band = found.band if together else None
+    panels = [] if together or found.band is None else range(len(found.names))
+    return {
+        "figure": figures.profile(*numbers, band) + (interactive.profile(*numbers, band) if live else ""),
+        "band": found.band is not None,
+        "panels": [(found.names[i], figures.profile_of(i, *numbers, found.band)) for i in panels],
+    }
+
+
+def _curves(results: Results, workload: scoring.Workload, live: bool) -> Markup | None:
     """Every trial faint; bold, per entrant, the trial that stands for the median study."""
-    info = results.benchmark.workloads[workload]
-    faint, bold = [], []
-    for i, entrant in enumerate(results.board.entrants):
-        runs = [run for key, run in sorted(results.runs.items()) if key[:2] == (entrant, workload) and run.events]
-        faint += [(i, _line(run, info.metric), _label(run)) for run in runs]
-        middle = median_run(runs, info.metric, info.direction == "max")
-        if middle:
-            bold.append((i, _line(middle, info.metric), _label(middle)))
+    faint, bold = figure_data.lines(results, workload)
     if not faint:
         return None
-    title, target, maximise = f"Learning curves on {workload}", info.validation_target, info.direction == "max"
-    still = figures.curves(title, [row[:2] for row in faint], [row[:2] for row in bold], target, maximise)
+    title, target, maximise = f"Learning curves on {workload.name}", workload.target, workload.direction == "max"
+    unit = text.UNITS[results.board.rules.unit]
+    still = figures.curves(title, [row[:2] for row in faint], [row[:2] for row in bold], target, maximise, unit)
     if not live:
         return still
-    return still + interactive.curves(
-        title, faint, bold, target, figures.limits([row[1] for row in faint], target, maximise)
-    )
+    limits = figures.limits([row[1] for row in faint], target, maximise)
+    return still + interactive.curves(title, faint, bold, target, limits, unit)
 
 
-def _label(run: Run) -> str:
-    """What a reader wants to know of one curve, in lines."""
-    spec = run.spec
-    values = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in spec.hparams.items()
-    ]
-    return "\n".join([f"{spec.entrant}, study {spec.study}, trial {spec.trial}", *values])
-
-
-def _standard_error(results: Results, workload: str) -> float | None:
-    """Of one evaluation on the validation split, at the evaluation that came nearest to the target (P10)."""
-    info = results.benchmark.workloads[workload]
-    known = [
-        (abs(value - info.validation_target), error)
-        for run in results.runs.values()
-        for event in run.events
-        if run.spec.workload == workload
-        and (value := event.validation.get(info.metric)) is not None
-        and (error := event.validation.get(f"{info.metric}_se")) is not None
-    ]
-    return min(known)[1] if known else None
-
-
-def _line(run: Run, metric: str) -> figures.Line:
-    return [event.reference_steps for event in run.events], [event.validation.get(metric) for event in run.events]
-
-
-def _facts(results: Results) -> list[tuple[str, str]]:
-    """What a rerun must agree in: benchmark.json's hash, seed, versions, machines."""
-    benchmark = results.benchmark
-    file = results.path / "benchmark.json"
-    facts = [("benchmark.json sha256", hashlib.sha256(file.read_bytes()).hexdigest())] if file.is_file() else []
-    facts += [
-        ("ruleset", "external tuning" if benchmark.ruleset == "external" else "self-tuning"),
-        ("board seed", str(benchmark.seed)),
-        ("driver", benchmark.driver),
-        ("mesh", ", ".join(f"{axis}={size}" for axis, size in benchmark.mesh.items()) or "one device"),
-        ("hosts", ", ".join(results.hosts) or "none yet"),
-    ]
-    facts += [(key, _flat(value)) for key, value in sorted(benchmark.manifest.items())]
-    for extension in benchmark.extensions:
-        what = ", ".join(extension.entrants) or f"{extension.studies} studies"
-        facts.append((f"extended {extension.date}", f"{what}; benchmark.json before: {extension.sha256_before[:16]}"))
-    return facts
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(v)}" for key, v in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _costs(results: Results) -> list[dict[str, Any]]:
-    """Cost factors by entrant: the range over workloads and static hyperparameters, and the charge of `build`."""
+def _ablations(summary: dict[str, Any]) -> dict[str, Any] | None:
+    """The rows with the entrants whose rank moved, and a sentence on them; of many rows only those that tell are shown."""
+    if not summary["ablations"] or len(summary["entrants"]) < 2:
+        return None
+    base = summary["ablations"][0]
     rows = []
-    for entrant in results.benchmark.entrants:
-        costs = [c for by_static in results.benchmark.costs.get(entrant.name, {}).values() for c in by_static.values()]
-        factors = [cost.factor for cost in costs]
-        rows.append(
-            {
-                "entrant": entrant,
-                "factor": (min(factors), max(factors)) if factors else None,
-                "build_s": max((cost.build_s for cost in costs), default=None),
-            }
-        )
-    return rows
+    for row in summary["ablations"]:
+        before = scoring.ranks({name: base["scores"][name] for name in row["ranks"]})
+        rows.append(row | {"moved": {name for name, rank in row["ranks"].items() if rank != before[name]}})
+    known = [row for row in rows[1:] if row["ranks"]]
+    moving = [row for row in known if row["moved"]]
+    leaders = {name for name, rank in base["ranks"].items() if rank == 1}
+    lost = sum(bool(row["moved"] & leaders) for row in known)
+    says = f"Of {len(known)} changes {len(moving) or 'none'} move{'' if len(moving) > 1 else 's'} a rank"
+    says += f", {lost or 'none'} the first place." if moving else "."
+    unknown = len(rows) - 1 - len(known)
+    says += f" {unknown} more cannot be told from the records." if unknown else ""
+    shown = rows if len(rows) <= ABLATIONS_SHOWN else [rows[0], *moving] if moving else []
+    return {"rows": rows, "shown": shown, "says": says}
+
+
+def _tuning(
+    results: Results, workloads: list[scoring.Workload], unit: str, live: bool
+) -> tuple[list[tuple[str, Markup]], Markup | None]:
+    """A panel per workload with every trial, and the same by hyperparameter where there is a script to choose."""
+    names = results.board.entrants
+    found = {workload.name: figure_data.points(results, workload.name) for workload in workloads}
+    points = {name: rows for name, (rows, _) in found.items() if any(rows)}
+    panels = [(name, figures.tuning(name, names, rows, unit)) for name, rows in points.items()]
+    if not live or not any(results.hparams.values()):
+        return panels, None
+    return panels, interactive.explorer(names, points, {name: found[name][1] for name in points}, unit)
+
+
+def _tuning_rows(summary: dict[str, Any]) -> dict[str, Any] | None:
+    """P(hit), expected best and cost within k trials, for the first, a middle and the last k (P19)."""
+    tuning = summary["tuning"]
+    most = max((cell["trials"] for row in tuning.values() for cell in row.values()), default=0)
+    if most < 2:
+        return None
+    shown = sorted({1, (most + 1) // 2, most})
+    rows = [
+        (workload, name, [[cell[part][k - 1] for k in shown] for part in ("p_hit", "best_given_hit", "cost")])
+        for workload in summary["workloads"]
+        for name in summary["entrants"]
+        if (cell := tuning.get(name, {}).get(workload)) and cell["trials"] == most
+    ]
+    return {"k": shown, "rows": rows}

@@ -1,8 +1,9 @@
-"""The board's tables as files: CSV with raw values, Markdown and LaTeX with rounded ones."""
+"""The board's tables as files: CSV and Parquet with raw values, Markdown and LaTeX with rounded ones."""
 
 import csv
 import dataclasses
 import importlib.util
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -21,39 +22,28 @@ class Table:
 
 
 def tables(results: Results, summary: dict[str, Any]) -> list[Table]:
-    """Scores, pairs and cells of a summary, and the trials behind them."""
+    """What a summary says, medians first, and the trials behind it."""
+    return [
+        _medians(summary),
+        _scores(summary),
+        _pairs(summary),
+        _ablations(summary, "ranks"),
+        _ablations(summary, "scores"),
+        _tuning(summary),
+        _trials(results),
+    ]
 
-    def ends(value: Sequence[float] | None) -> tuple[float | None, float | None]:
-        return (None, None) if value is None else (value[0], value[1])
 
-    scores = Table(
-        "scores",
-        ("submission", "score", "ci95_low", "ci95_high", "score_vs_reference", "studies", "untuned"),
-        tuple(
-            (r["submission"], r["score"], *ends(r["ci95"]), r["score_vs_reference"], r["n_studies"], r["untuned"])
-            for r in summary["scores"]
-        ),
-    )
-    pairs = Table(
-        "pairs",
-        ("a", "b", "time_ratio", "low", "high", "alpha", "p", "studies", "verdict", "additions"),
-        tuple(
-            (
-                *(p["a"], p["b"], p["ratio"], *ends(p["interval"]), p["alpha"], p["p"]),
-                *(p["look"], p["verdict"], "; ".join(p["additions"])),
-            )
-            for p in summary["pairs"]
-        ),
-    )
-    cells = Table(
-        "cells",
+def _medians(summary: dict[str, Any]) -> Table:
+    return Table(
+        "medians",
         (
             *("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies"),
-            *("resolution", "optimizer_steps", "seconds"),
+            *("resolution", "median_optimizer_steps", "median_seconds"),
         ),
         tuple(
             (
-                *(workload, name, cell["median"], *ends(cell["ci95"]), cell["hits"], cell["studies"]),
+                *(workload, name, cell["median"], *_ends(cell["ci95"]), cell["hits"], cell["studies"]),
                 *(cell["resolution"], summary["steps_to_target"][name][workload]),
                 summary["time_to_target_s"][name][workload],
             )
@@ -62,17 +52,91 @@ def tables(results: Results, summary: dict[str, Any]) -> list[Table]:
             for cell in [row[workload]]
         ),
     )
-    fields = [field.name for field in dataclasses.fields(results.board.trials[0])] if results.board.trials else []
-    trials = Table(
-        "trials",
-        tuple(fields),
-        tuple(tuple(getattr(trial, field) for field in fields) for trial in results.board.trials),
+
+
+def _scores(summary: dict[str, Any]) -> Table:
+    return Table(
+        "scores",
+        (
+            *("submission", "score", "ci95_low", "ci95_high", "rank", "rank_low", "rank_high", "score_vs_reference"),
+            *("vs_reference_low", "vs_reference_high", "studies", "untuned"),
+        ),
+        tuple(
+            (
+                *(r["submission"], r["score"], *_ends(r["ci95"]), r["rank"], *_ends(r["rank_ci95"])),
+                *(r["score_vs_reference"], *_ends(r["score_vs_reference_ci95"]), r["n_studies"], r["untuned"]),
+            )
+            for r in summary["scores"]
+        ),
     )
-    return [scores, pairs, cells, trials]
+
+
+def _pairs(summary: dict[str, Any]) -> Table:
+    return Table(
+        "pairs",
+        ("a", "b", "time_ratio", "low", "high", "alpha", "p", "studies", "verdict", "additions"),
+        tuple(
+            (
+                *(p["a"], p["b"], p["ratio"], *_ends(p["interval"]), p["alpha"], p["p"]),
+                *(p["look"], p["verdict"], "; ".join(p["additions"])),
+            )
+            for p in summary["pairs"]
+        ),
+    )
+
+
+def _ablations(summary: dict[str, Any], what: str) -> Table:
+    """A row per changed rule, a column per submission: its ranks, or its scores."""
+    names = summary["entrants"]
+    return Table(
+        f"ablations_{what}",
+        ("kind", "rule", *names, "swaps", "note"),
+        tuple(
+            (row["kind"], row["rule"], *(row[what].get(name) for name in names), row["swaps"], row["note"])
+            for row in summary["ablations"]
+        ),
+    )
+
+
+def _tuning(summary: dict[str, Any]) -> Table:
+    return Table(
+        "tuning",
+        ("workload", "submission", "k", "p_hit", "best_given_hit", "cost"),
+        tuple(
+            (workload, name, k + 1, cell["p_hit"][k], cell["best_given_hit"][k], cell["cost"][k])
+            for workload in summary["workloads"]
+            for name, row in summary["tuning"].items()
+            if (cell := row.get(workload))
+            for k in range(cell["trials"])
+        ),
+    )
+
+
+def _trials(results: Results) -> Table:
+    """Every finished trial; its hyperparameters as JSON."""
+    trials = results.board.trials
+    fields = [field.name for field in dataclasses.fields(trials[0])] if trials else []
+    return Table(
+        "trials",
+        (*fields, "hparams"),
+        tuple(
+            (*(getattr(trial, field) for field in fields), json.dumps(dict(results.hparams.get(trial.key, {}))))
+            for trial in trials
+        ),
+    )
+
+
+def _ends(value: Sequence[float] | None) -> tuple[float | None, float | None]:
+    return (None, None) if value is None else (value[0], value[1])
+
+
+def parquet_available() -> bool:
+    """Whether polars is installed."""
+    return importlib.util.find_spec("polars") is not None
 
 
 def write(found: Sequence[Table], folder: pathlib.Path) -> None:
-    """CSV of every table; Markdown and LaTeX of all but the trials; the trials as Parquet where polars is installed."""
+    """CSV of every table, Parquet where polars is installed; Markdown and LaTeX of all but the trials."""
     folder.mkdir(parents=True, exist_ok=True)
     for table in found:
         with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -82,18 +146,17 @@ def write(found: Sequence[Table], folder: pathlib.Path) -> None:
         if table.name != "trials":
             (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
             (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
-        elif table.rows and importlib.util.find_spec("polars"):
+        if table.rows and parquet_available():
             import polars
 
-            polars.DataFrame(list(table.rows), schema=list(table.columns), orient="row").write_parquet(
-                folder / "trials.parquet"
-            )
+            frame = polars.DataFrame(list(table.rows), schema=list(table.columns), orient="row", infer_schema_length=None)
+            frame.write_parquet(folder / f"{table.name}.parquet")
 
 
 def markdown(table: Table) -> str:
     """A pipe table."""
-    rows = [[_cell(value).replace("|", "\\|") for value in row] for row in table.rows]
-    lines = [table.columns, ["---"] * len(table.columns), *rows]
+    rows = [[_cell(value).replace("|", "\\|") for value in row] for row in (table.columns, *table.rows)]
+    lines = [rows[0], ["---"] * len(table.columns), *rows[1:]]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 

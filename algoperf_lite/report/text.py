@@ -3,7 +3,12 @@
 from typing import Any
 
 MISS = "\N{EN DASH}"
-UNITS = {"reference_steps": "reference steps", "steps_x_cost": "optimizer steps x c"}
+UNITS = {
+    "reference_steps": "reference steps",
+    "steps_x_cost": "optimizer steps x c",
+    "seconds": "seconds",
+    "steps": "optimizer steps",
+}
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -1,11 +1,9 @@
-"""With plotly the page is interactive, still whole, and asks nobody; the other files of extra `[report]` read back."""
+"""With plotly the page is interactive, still whole, and asks nobody. `test_browser` opens it."""
 
 import html.parser
 import json
 import math
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -14,11 +12,6 @@ from algoperf_lite.report import figures, interactive, page
 from tests import synthetic_run
 
 NASTY = "</script><script>alert('x')</script>&\"<a href='https://example.org'>"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (  # Chromium's own errands, none of the page
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-default-apps"),
-)
 
 
 def hit(entrant, workload, study, trial):
@@ -30,8 +23,8 @@ def hit(entrant, workload, study, trial):
 def run(tmp_path):
     """A finished run directory, by names of entrants."""
 
-    def make(*entrants):
-        board = synthetic_run.benchmark(entrants=entrants or ("nadamw", "lion"))
+    def make(*entrants, **fields):
+        board = synthetic_run.benchmark(entrants=entrants or ("nadamw", "lion"), **fields)
         return synthetic_run.write(tmp_path / "run", board, hit)
 
     return make
@@ -69,7 +62,7 @@ def test_interactive_page_embeds_one_library_and_keeps_the_still_figures(run):
     found = Elements(markup)
     assert markup.count('<script id="plotly">') == 1
     assert len(markup) < 8e6
-    assert found.count("figure") == 4  # dots, profile, two workloads: each with its SVG
+    assert found.count("figure") == 5  # profile, and of two workloads dots and curves: each with its SVG
     assert markup.count("<figure>") == len(re.findall(r"</figcaption><svg ", markup))
     assert len([1 for tag, attrs in found.tags if attrs.get("class") == "twin"]) == 3
     assert found.count("link") == found.count("iframe") == found.count("base") == 0
@@ -85,15 +78,54 @@ def test_interactive_figures_hold_the_numbers_of_the_still_ones(run):
     blocks = [json.loads(text) for text in found.scripts if text.startswith('{"data"')]
     board = results.read(path)
     profile, digits, _ = blocks
-    assert [trace["meta"] for trace in profile["data"]] == ["lion", "nadamw"]  # the first entrant on top
-    assert len(digits["data"]) == 6 + 2
-    trial = board.runs["nadamw", "digits", 1, 0]
-    mine = [t for t in digits["data"] if t["meta"].startswith("nadamw, study 1, trial 0<br>learning_rate")]
-    assert mine[0]["x"] == [event.reference_steps for event in trial.events]
-    assert mine[0]["y"] == pytest.approx([event.validation["accuracy"] for event in trial.events], rel=1e-5)
+    lines = [trace for trace in profile["data"] if "meta" in trace]
+    assert [trace["meta"] for trace in lines] == ["lion", "nadamw"]  # the first entrant on top
+    assert len(digits["data"]) == 2 + 2  # thin and bold, of each entrant
+    trace = digits["data"][1]  # the thin lines of nadamw, with a gap after each
+    (first, _), (second, text), _ = trace["labels"]
+    assert text.startswith("nadamw, study 1, trial 0<br>learning_rate")
+    curve = board.curves["nadamw", "digits", 1, 0]
+    assert trace["x"][first : first + second] == [*curve.times["reference_steps"], None]
+    assert trace["y"][first : first + second - 1] == pytest.approx(curve.values, rel=1e-5)
     assert digits["layout"]["shapes"][0]["y0"] == 0.9
     low, high = digits["layout"]["yaxis"]["range"]
     assert low < 0.9 < high
+
+
+def test_explorer_has_a_mark_for_every_trial_and_an_axis_for_every_hyperparameter(run):
+    pytest.importorskip("plotly")
+    path = run("nadamw", "lion", points=3)
+    markup = page.write(path).read_text(encoding="utf-8")
+    block = next(json.loads(text) for text in Elements(markup).scripts if '"workloads"' in text[:4000])
+    assert block["axes"] == [{"title": "learning_rate", "type": "log", "dtick": 1}]
+    trials = block["workloads"]["words"]["trials"]
+    assert len(trials) == 2 * 3 * 3
+    board = results.read(path).board
+    times = sorted(
+        trial.reference_steps for trial in board.trials if (trial.submission, trial.workload) == ("nadamw", "words")
+    )
+    assert sorted(time for entrant, time, *_ in trials if entrant == 0) == times
+    missed = [wins for entrant, _, wins, *_ in trials if entrant == 1]  # lion misses words
+    assert missed == [-1] * 9
+    assert block["workloads"]["words"]["words"][-1] == "miss"
+    for option in ("learning_rate", "digits", "words", "nadamw", "lion"):
+        assert f">{option}</option>" in markup
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1e-4, 1e-1], "log"),
+        ([0.1, 0.3], "linear"),
+        ([0, 1], "linear"),
+        (["cosine", "wsd"], "category"),
+        ([True], "category"),
+    ],
+)
+def test_axis_of_a_hyperparameter_suits_its_values(values, kind):
+    points = {"w": [[figures.Point(0, k, 10.0 + k, True, "") for k in range(len(values))]]}
+    markup = interactive.explorer(["a"], points, {"w": [[{"x": value} for value in values]]}, "steps")
+    assert f'"type":"{kind}"' in markup.split('"workloads"')[0]
 
 
 def test_names_stay_text_in_interactive_figures(run):
@@ -122,8 +154,8 @@ def test_light_page_and_page_without_plotly_have_no_script(run, monkeypatch):
 def test_a_gap_in_a_curve_is_null(monkeypatch):
     line = ([1.0, 2.0, 3.0], [0.5, None, math.nan])
     block = interactive.curves("t", [(0, line, "a\nb")], [], 0.9, figures.limits([line], 0.9, True))
-    assert '"y":[0.5,null,null]' in block
-    assert '"meta":"a\\u003cbr>b"' in block
+    assert '"y":[0.5,null,null,null]' in block
+    assert '"labels":[[4,"a\\u003cbr>b"]]' in block
 
 
 def test_standard_error_is_shown_beside_the_target_where_events_carry_it(run):
@@ -139,28 +171,6 @@ def test_standard_error_is_shown_beside_the_target_where_events_carry_it(run):
     assert markup.count("accuracy ≥ 0.9 (standard error of one evaluation 0.012)") == 2
 
 
-def test_trials_read_back_from_parquet(run):
-    polars = pytest.importorskip("polars")
-    path = run()
-    page.write(path, light=True)
-    frame = polars.read_parquet(path / "tables" / "trials.parquet")
-    assert frame.height == len(results.read(path).board.trials) == 12
-    by_hit = dict(frame.group_by("hit").len().iter_rows())
-    assert by_hit == {True: 9, False: 3}
-    assert frame.filter(~frame["hit"])["reference_steps"].is_infinite().all()
-
-
-def test_print_figures_are_pdf_and_svg(run):
-    pytest.importorskip("matplotlib")
-    path = run()
-    page.write(path, light=True)
-    names = {file.name for file in (path / "figures").iterdir()}
-    assert names == {f"{stem}.{kind}" for stem in ("profile", "curves_digits", "curves_words") for kind in ("pdf", "svg")}
-    for file in (path / "figures").iterdir():
-        start = file.read_bytes()[:400]
-        assert start.startswith(b"%PDF-") if file.suffix == ".pdf" else b"<svg" in start or b"<?xml" in start
-
-
 def test_smoke_board_has_curves_and_no_profile(tmp_path):
     pytest.importorskip("plotly")
     path = synthetic_run.write(tmp_path, synthetic_run.benchmark(smoke=True), hit)
@@ -170,49 +180,3 @@ def test_smoke_board_has_curves_and_no_profile(tmp_path):
         file.unlink()
     assert records.RunDirectory(path).trial_specs() == {}
     assert "<script" not in page.write(path).read_text(encoding="utf-8")
-
-
-def browse(page_path, folder):
-    """The page as drawn, what its console said, and the http addresses that it asked for."""
-    assert BROWSER is not None
-    log = folder / "net.json"
-    done = subprocess.run(
-        [
-            *(BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
-            *("--virtual-time-budget=4000", "--dump-dom", page_path.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    lines = [line.rstrip(",") for line in log.read_text(encoding="utf-8").splitlines() if '"initiator":' in line]
-    starts = [json.loads(line)["params"] for line in lines]
-    asked = [start["url"] for start in starts if start["initiator"] != "not an origin"]  # those are Chromium's errands
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return done.stdout, console, [url for url in asked if url.startswith("http")]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-@pytest.mark.parametrize("light", [True, False])
-def test_browser_draws_the_page_without_an_error_or_a_request(run, tmp_path, light):
-    if not light:
-        pytest.importorskip("plotly")
-    drawn, console, asked = browse(page.write(run(NASTY, "lion"), light=light), tmp_path)
-    assert "<h2>Learning curves</h2>" in drawn
-    assert len(re.findall(r'class="live js-plotly-plot"', drawn)) == (0 if light else 3)
-    assert console == []
-    assert asked == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
-def test_browser_would_notice_an_error_and_a_request(tmp_path):
-    bad = tmp_path / "bad.html"
-    bad.write_text('<img src="http://example.org/x.png"><script>undefined.x</script>')
-    _, console, asked = browse(bad, tmp_path)
-    assert any("TypeError" in line for line in console)
-    assert asked
-    assert set(asked) == {"http://example.org/x.png"}

@@ -1,16 +1,14 @@
 """The page is whole, safe, and reads without a network."""
 
-import csv
 import html.parser
 import io
 import re
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from algoperf_lite import results
-from algoperf_lite.report import figures, page, tables, terminal, text
+from algoperf_lite.report import page, terminal, text
 from tests import synthetic_run
 
 NASTY = "<script>alert('x')</script>&\"[bold]"
@@ -68,6 +66,41 @@ def test_page_escapes_names(write):
     assert "&lt;script&gt;" in markup
 
 
+def test_page_marks_the_ranks_that_a_rule_moves(write):
+    """Nadamw wins by digits alone, so a board without digits has lion in front."""
+    times = {"nadamw": {"digits": 10, "words": 31}, "lion": {"digits": 38, "words": 30}, "sgd": {"digits": 45, "words": 46}}
+    board = synthetic_run.benchmark(entrants=tuple(times))
+    markup, _ = write(board, hit=lambda entrant, workload, study, trial: times[entrant][workload])
+    part = markup[markup.index("How much does the ranking") :]
+    row = part[part.index("without digits") :].split("</tr>")[0]
+    assert re.findall(r'<b class="moved">(\d)</b>', row) == ["2", "1"]
+    without_sgd = part[part.index("without sgd") :].split("</tr>")[0]  # the others only move up
+    assert "moved" not in without_sgd
+    assert re.search(r"Of \d+ changes \d+ moves? a rank, \d+ the first place", part)
+
+
+def test_page_says_what_trials_bring_and_cost_where_a_study_has_several(write):
+    markup, _ = write(synthetic_run.benchmark(points=3))
+    assert "<h2>Tuning" in markup
+    assert "hits within 3" in markup
+    markup, _ = write()
+    assert "<h2>Tuning" not in markup
+
+
+def test_page_puts_medians_before_any_ranking(write):
+    markup, _ = write(synthetic_run.benchmark(entrants=("nadamw", "lion", "sgd", "muon")))
+    order = [
+        "Time to target",
+        "Ranking",
+        "Performance profile",
+        "Who is faster",
+        "How much does the ranking",
+        "Learning curves",
+    ]
+    places = [markup.index(f">{title}") for title in order]
+    assert places == sorted(places)
+
+
 def test_page_shows_pairs_first_in_a_small_field_and_the_ranking_in_a_large_one(write):
     small, _ = write()
     assert small.index("Who is faster") < small.index("<h2>Score")
@@ -109,7 +142,7 @@ def test_page_holds_what_a_reader_needs(write):
 def test_page_is_written_whatever_is_missing(write, fields):
     markup, folder = write(**fields)
     assert markup.rstrip().endswith("</html>")
-    assert (folder / "tables" / "cells.csv").exists()
+    assert (folder / "tables" / "medians.csv").exists()
 
 
 def test_page_of_a_run_without_any_trial(tmp_path):
@@ -135,36 +168,10 @@ def test_page_goes_where_it_is_told(tmp_path):
     assert (tmp_path / "elsewhere" / "tables" / "scores.tex").exists()
 
 
-def test_tables_round_trip_as_csv_and_render_as_markdown_and_latex(write):
-    _, folder = write()
-    rows, trials = (
-        list(csv.DictReader((folder / "tables" / name).read_text(encoding="utf-8").splitlines()))
-        for name in ("cells.csv", "trials.csv")
-    )
-    assert [(r["workload"], r["submission"]) for r in rows][:2] == [("digits", "nadamw"), ("digits", "lion")]
-    assert float(rows[0]["reference_steps"]) == 260
-    assert rows[3]["reference_steps"] == ""  # a miss is a gap
-    assert len(trials) == 12
-    assert (folder / "tables" / "pairs.md").read_text(encoding="utf-8").startswith("| a | b | time_ratio |")
-
-
-def test_latex_escapes_what_latex_would_read():
-    found = tables.latex(tables.Table("t", ("a_b",), (("50% & _x_",), (None,))))
-    assert r"a\_b" in found
-    assert r"50\% \& \_x\_" in found
-    assert "--" in found
-
-
-def test_markdown_escapes_pipes():
-    assert "a\\|b" in tables.markdown(tables.Table("t", ("x",), (("a|b",),)))
-
-
 def test_median_run_is_the_run_of_the_median_study(tmp_path):
     path = synthetic_run.write(tmp_path, synthetic_run.benchmark(points=2), lambda e, w, s, t: 20 + 3 * s + 10 * t)
     found = results.read(path)
-    runs = [run for key, run in sorted(found.runs.items()) if key[:2] == ("nadamw", "digits")]
-    middle = results.median_run(runs, "accuracy", True)
-    assert (middle.spec.study, middle.spec.trial) == (1, 0)
+    assert results.median_run(found, "nadamw", found.board.workloads[0]) == ("nadamw", "digits", 1, 0)
 
 
 def test_terminal_summary_names_the_verdict_and_survives_markup_in_names(tmp_path):
@@ -181,25 +188,6 @@ def test_terminal_summary_of_a_board_without_verdict(tmp_path, fields):
     stream = io.StringIO()
     terminal.print_summary(results.score(path), Console(file=stream, width=120))
     assert ("smoke" if "smoke" in fields else "One study") in stream.getvalue()
-
-
-def test_ticks_are_round_and_inside():
-    assert figures.ticks(0, 1, 4) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    for low, high in ((0.13, 0.94), (0, 51234), (-3, 2), (1e-5, 3e-5)):
-        found = figures.ticks(low, high)
-        assert 3 <= len(found) <= 11
-        assert low - 1e-9 <= found[0]
-        assert found[-1] <= high * (1 + 1e-9)
-
-
-def test_curves_of_a_constant_or_absent_metric_draw():
-    assert "<svg" in figures.curves("t", [(0, ([1, 2], [0.9, 0.9]))], [], 0.9, True)
-    assert "<svg" in figures.curves("t", [(0, ([1, 2], [None, float("nan")]))], [], 0.9, False)
-
-
-def test_dots_where_nobody_hits_draw():
-    missed = np.full((2, 1), np.inf)
-    assert "nobody" in figures.dots(["w"], ["a", "b"], missed, missed[..., None])
 
 
 @pytest.mark.parametrize(
