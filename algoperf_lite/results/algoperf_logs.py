@@ -184,11 +184,14 @@ def _studies(folders: dict[Where, pathlib.Path]) -> dict[str, list[int]]:
 def _curve(path: pathlib.Path, workload: config.LogWorkload, factor: float) -> scoring.Curve | None:
     """The evaluations of one trial; None where there is no file, or no evaluation in it."""
     text = _text(path)
-    reader = csv.reader(io.StringIO(text))
+    reader, lines, number = csv.reader(io.StringIO(text)), [], 1
     try:
-        lines = [(reader.line_num, line) for line in reader if line]
+        for line in reader:
+            if line:
+                lines.append((number, line))
+            number = reader.line_num + 1
     except csv.Error as e:
-        raise errors.UserError(f"{path}:{reader.line_num}: not CSV: {e}; copy the file again") from e
+        raise errors.UserError(f"{path}:{number}: not CSV: {e}; {AGAIN}") from e
     if not lines:
         return None
     header = lines.pop(0)[1]
@@ -235,7 +238,7 @@ def _column(path: pathlib.Path, header: list[str], name: str) -> int:
     if name not in header:
         alike = [column for column in header if ("/" in column) == ("/" in name)]
         hint = "is it another workload's file?" if "/" in name else AGAIN
-        raise errors.UserError(f"{path}:1: there is no column {name!r} among {alike}; {hint}")
+        raise errors.UserError(f"{path}:1: there is no column {name!r} among {_short(alike)}; {hint}")
     if header.count(name) > 1:
         raise errors.UserError(f"{path}:1: column {name!r} stands {header.count(name)} times; remove all but one")
     return header.index(name)
@@ -247,8 +250,14 @@ def _no_number(names: list[str], columns: list[int], line: list[str]) -> str:
         try:
             float(line[column] or "nan")
         except ValueError:
-            return f"{name} is {line[column]!r}, accepted: a number"
+            return f"{name} is {_short(line[column])}, accepted: a number"
     raise AssertionError("all cells are numbers")
+
+
+def _short(value: Any, most: int = 150) -> str:
+    """What a damaged file says may be long."""
+    text = repr(value)
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: config.LogWorkload, factor: float) -> None:

@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import json
 import math
 import pathlib
 import random
@@ -15,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scoring
-from algoperf_lite import cli, config, results
+from algoperf_lite import config, results
 from algoperf_lite.results import algoperf_logs
 from tests import algoperf_logs as made
 from tests.conftest import ROOT
