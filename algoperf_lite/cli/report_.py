@@ -3,14 +3,25 @@
 import argparse
 import pathlib
 
-HELP = "write the HTML report of a run directory, and its tables (CSV, Markdown, LaTeX)"
-EXAMPLES = ("report runs/demo", "report runs/demo --out comparison.html", "report runs/demo --tensorboard curves")
+from algoperf_lite import errors
+from algoperf_lite.cli import score_
+
+HELP = "write the HTML report of a run directory or of AlgoPerf's logs, with tables (CSV, Markdown, LaTeX, Parquet) and figures"
+EXAMPLES = (
+    "report runs/demo",
+    "report runs/demo --out comparison.html --light",
+    "report runs/demo --tensorboard curves",
+    "report logs/self_tuning --benchmark algoperf-v0.5-self",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("dir", help="a run directory")
-    parser.add_argument("--out", type=pathlib.Path, help="the page; default DIR/report.html")
+    parser.add_argument("dir", help="a run directory; with --benchmark a folder of AlgoPerf's logs")
+    score_.benchmark_argument(parser)
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="the page; default DIR/report.html, for logs NAME/report.html here"
+    )
     parser.add_argument("--light", action="store_true", help="plain figures even where plotly is installed: 5 MB less")
     parser.add_argument("--tensorboard", type=pathlib.Path, metavar="FOLDER", help="also write curves as event files")
 
@@ -19,7 +30,11 @@ def main(args: argparse.Namespace) -> int:
     """Prints where the page lies."""
     from algoperf_lite.report import page
 
-    print(f"report: {page.write(args.dir, args.out, args.light)}")
+    if args.tensorboard and args.benchmark:
+        raise errors.UserError(
+            "--tensorboard writes the curves of a run directory; AlgoPerf's logs have their own event files"
+        )
+    print(f"report: {page.write(args.dir, args.out, args.light, args.benchmark)}")
     if args.tensorboard:
         from algoperf_lite.report import tensorboard
 
