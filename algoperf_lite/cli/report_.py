@@ -6,7 +6,7 @@ import pathlib
 from algoperf_lite import errors
 from algoperf_lite.cli import score_
 
-HELP = "write the HTML report of a run directory or of AlgoPerf's logs, with tables (CSV, Markdown, LaTeX, Parquet) and figures"
+HELP = "write the HTML report of a run directory or of AlgoPerf's logs, with its tables and figures as files"
 EXAMPLES = (
     "report runs/demo",
     "report runs/demo --out comparison.html --light",
@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
 
     if args.tensorboard and args.benchmark:
         raise errors.UserError(
-            "--tensorboard writes the curves of a run directory; AlgoPerf's logs have their own event files"
+            "--tensorboard needs a run directory; AlgoPerf's logs have event files of their own"
         )
     print(f"report: {page.write(args.dir, args.out, args.light, args.benchmark)}")
     if args.tensorboard:
