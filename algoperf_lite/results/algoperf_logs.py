@@ -284,7 +284,7 @@ def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: co
     gap = float(np.median(np.diff(times))) if len(times) > 2 else period
     if not period / UNITS_APART <= gap <= UNITS_APART * period or times[-1] > UNITS_APART * budget:
         raise errors.UserError(
-            f"{path}:{lines[-1]}: score ends at {times[-1]:.6g}, {gap:.3g} between evaluations; accepted: seconds, of "
+            f"{path}:{lines[-1]}: score ends at {times[-1]:.6g} after {len(times)} evaluations; accepted: seconds, of "
             f"which {workload.name} has {period:g} between evaluations and {budget:g} in all; convert score to seconds, or "
             "name another --benchmark"
         )
