@@ -1,6 +1,10 @@
 """Small boards for the tests of scoring."""
 
+import dataclasses
 import math
+import random
+
+from hypothesis import strategies as st
 
 import scoring
 
@@ -48,3 +52,47 @@ def board(times, budget=500.0, expected=None, rules=scoring.OURS, held_out=None,
         expected=frozenset(row.key for row in rows) if expected is None else expected,
         rules=rules,
     )
+
+
+@st.composite
+def drawn(draw):
+    """Boards of either rule, with and without held-out variants, misses and (AlgoPerf's) absent studies.
+
+    Times come from a narrow range, so that ties, the limit and variants matter. A board is drawn from one number:
+    hypothesis would spend its time on a hundred draws of no structure.
+    """
+    rng, rules = random.Random(draw(st.integers(0, 2**32))), draw(st.sampled_from([scoring.OURS, scoring.ALGOPERF]))
+    bases = [f"w{i}" for i in range(rng.randint(1, 3))]
+    held_out = {f"{base}_{i}": base for base in bases for i in range(rng.choice([0, 0, 1, 2]))}
+    studies, points = rng.randint(1, 4), rng.randint(1, 3)
+    rows = []
+    for s in range(rng.randint(1, 4)):
+        pace = rng.choice([1.0, 2.0, 4.0])
+        for workload in rng.sample([*bases, *held_out], len(bases) + len(held_out)):
+            missed = rng.random() < 0.15
+            for j in range(studies):
+                if rules.absent == "dropped" and rng.random() < 0.15:
+                    continue
+                for k in range(points):
+                    time = math.inf if missed or rng.random() < 0.2 else pace * rng.randint(50, 150)
+                    index = {} if math.isinf(time) else {"evaluation": rng.randint(0, 4)}
+                    rows.append(trial(f"e{s}", workload, j, k, time, **index))
+    names = [*bases, *held_out]
+    whole = board({f"e{i}": {w: [[1.0] * points] * studies for w in names} for i in range(s + 1)}, held_out=held_out)
+    return with_rows(dataclasses.replace(whole, rules=rules, trials=()), rows)
+
+
+def with_rows(table, rows):
+    """The board with other rows, all of them expected."""
+    return dataclasses.replace(table, trials=tuple(rows), expected=frozenset(row.key for row in rows))
+
+
+def slower(row, factor):
+    """A row whose trial took `factor` times as long to the same evaluation."""
+    known = {unit: getattr(row, unit) * factor for unit in ("reference_steps", "seconds", "steps", "steps_x_cost")}
+    return dataclasses.replace(row, **known)
+
+
+def missed(row):
+    """A row whose trial never hit."""
+    return dataclasses.replace(row, hit=False, evaluation=-1)

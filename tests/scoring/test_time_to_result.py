@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import scoring
 from scoring import time_to_result
-from tests.scoring.boards import board, trial
+from tests.scoring.boards import board, drawn, missed, slower, trial, with_rows
 
 INF = math.inf
 
@@ -206,54 +206,12 @@ def test_steps_only_board_ranks_by_steps_times_cost():
 
 
 # --------------------------------------------------------------------------------------------------------- laws
-# For our rule and AlgoPerf's, with and without held-out variants. A board is drawn from one number: hypothesis would spend
-# its time on a hundred draws of no structure.
-
-RULES = (scoring.OURS, scoring.ALGOPERF)
-SEEDS = st.integers(0, 2**32)
+# For our rule and AlgoPerf's, with and without held-out variants.
 
 
 def laws(test):
     """Run a law on drawn boards of both rules."""
-    return settings(max_examples=80, deadline=None)(given(boards(), SEEDS.map(random.Random))(test))
-
-
-@st.composite
-def boards(draw):
-    """Times from a narrow range, so that ties, the limit and held-out variants matter; by index, indices of their own."""
-    rng, rules = random.Random(draw(SEEDS)), draw(st.sampled_from(RULES))
-    bases = [f"w{i}" for i in range(rng.randint(1, 3))]
-    held_out = {f"{base}_{i}": base for base in bases for i in range(rng.choice([0, 0, 1, 2]))}
-    studies, points = rng.randint(1, 4), rng.randint(1, 3)
-    rows = []
-    for s in range(rng.randint(1, 4)):
-        pace = rng.choice([1.0, 2.0, 4.0])
-        for workload in rng.sample([*bases, *held_out], len(bases) + len(held_out)):
-            missed = rng.random() < 0.15
-            for j in range(studies):
-                if rules.absent == "dropped" and rng.random() < 0.15:
-                    continue
-                for k in range(points):
-                    time = INF if missed or rng.random() < 0.2 else pace * rng.randint(50, 150)
-                    index = {} if math.isinf(time) else {"evaluation": rng.randint(0, 4)}
-                    rows.append(trial(f"e{s}", workload, j, k, time, **index))
-    names = [*bases, *held_out]
-    whole = board({f"e{i}": {w: [[1.0] * points] * studies for w in names} for i in range(s + 1)}, held_out=held_out)
-    return _with(dataclasses.replace(whole, rules=rules, trials=()), rows)
-
-
-def _with(table, rows):
-    return dataclasses.replace(table, trials=tuple(rows), expected=frozenset(row.key for row in rows))
-
-
-def slower(row, factor):
-    """A row whose trial took `factor` times as long to the same evaluation."""
-    known = {unit: getattr(row, unit) * factor for unit in ("reference_steps", "seconds", "steps", "steps_x_cost")}
-    return dataclasses.replace(row, **known)
-
-
-def missed(row):
-    return dataclasses.replace(row, hit=False, evaluation=-1)
+    return settings(max_examples=80, deadline=None)(given(drawn(), st.integers(0, 2**32).map(random.Random))(test))
 
 
 def shuffled(values, rng):
@@ -270,7 +228,7 @@ def test_permuting_rows_entrants_workloads_studies_and_trials_changes_no_score(t
         for row in table.trials
     ]
     other = dataclasses.replace(
-        _with(table, shuffled(rows, rng)),
+        with_rows(table, shuffled(rows, rng)),
         entrants=tuple(shuffled(table.entrants, rng)),
         workloads=tuple(shuffled(table.workloads, rng)),
     )
@@ -282,7 +240,7 @@ def test_scaling_a_column_by_a_power_of_two_changes_no_score(table, rng):
     # A held-out variant is a column of its own.
     factor = {workload.name: 2.0 ** rng.randint(-6, 6) for workload in table.workloads}
     rows = [slower(row, factor[row.workload]) for row in table.trials]
-    assert scoring.board_scores(_with(table, rows)) == scoring.board_scores(table)
+    assert scoring.board_scores(with_rows(table, rows)) == scoring.board_scores(table)
 
 
 @laws
@@ -305,13 +263,13 @@ def test_time_that_is_no_number_is_a_miss(table, rng):
     chosen = {row.key for row in table.trials if rng.random() < 0.3}
     bad = [slower(row, rng.choice([math.nan, INF])) if row.key in chosen else row for row in table.trials]
     out = [missed(row) if row.key in chosen else row for row in table.trials]
-    assert scoring.board_scores(_with(table, bad)) == scoring.board_scores(_with(table, out))
+    assert scoring.board_scores(with_rows(table, bad)) == scoring.board_scores(with_rows(table, out))
 
 
 @laws
 def test_submission_of_times_that_are_no_numbers_scores_nothing(table, rng):
     rows = [slower(row, rng.choice([math.nan, INF])) if row.submission == "e0" else row for row in table.trials]
-    assert scoring.board_scores(_with(table, rows))["e0"] == 0
+    assert scoring.board_scores(with_rows(table, rows))["e0"] == 0
 
 
 @laws
@@ -326,7 +284,7 @@ def test_slower_submission_never_gains(table, rng):
             return missed(row) if row.key[: len(lost)] == lost else row
         return slower(row, factor) if row is victim else row
 
-    other = _with(table, [worse(row) for row in table.trials])
+    other = with_rows(table, [worse(row) for row in table.trials])
     if victim:
         name = victim.submission
         assert scoring.board_scores(other)[name] <= scoring.board_scores(table)[name] + 1e-12
@@ -344,7 +302,7 @@ def test_submission_that_never_sets_a_minimum_leaves_the_others_alone(table, rng
         ]
         rows = [missed(row) if row.key[1:3] in lost else row for row in clones]
         joined = dataclasses.replace(table, entrants=(*table.entrants, "z"), trials=(), expected=frozenset())
-        return scoring.board_scores(_with(joined, [*table.trials, *rows]))
+        return scoring.board_scores(with_rows(joined, [*table.trials, *rows]))
 
     alone = scoring.board_scores(table)
     for found in (with_z(factor), with_z(factor * 1.3), with_z(factor, lost)):
