@@ -49,14 +49,20 @@ class Dots:
 
 
 def profile(results: Results) -> Profile:
-    """The board's performance profile by its rules."""
+    """The board's performance profile by its rules, and what a repeated board would show."""
     board = results.board
-    times = scoring.study_times(board, board.unit)
-    medians = scoring.apply_rules(scoring.medians(times, board.rules), board.rules, board.held_out)
     taus = board.rules.taus
-    intervals = scoring.score_intervals(times, lambda m: scoring.scores(m, board.rules, board.held_out))
-    band = getattr(intervals, "profile", None)
-    return Profile(board.entrants, taus, scoring.profile(scoring.ratios(medians), taus), band)
+
+    def rho(medians: np.ndarray) -> np.ndarray:
+        return scoring.profile(scoring.ratios(scoring.apply_rules(medians, board.rules, board.held_out)), taus)
+
+    def score(medians: np.ndarray) -> np.ndarray:
+        return scoring.scores(medians, board.rules, board.held_out)
+
+    times = scoring.study_times(board, board.unit)
+    intervals = scoring.score_intervals(times, score, profile=rho)
+    band = None if intervals is None else intervals.profile
+    return Profile(board.entrants, taus, rho(scoring.medians(times, board.rules)), band)
 
 
 def dots(summary: Mapping[str, Any], workload: str) -> Dots:

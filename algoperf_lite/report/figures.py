@@ -124,7 +124,8 @@ class _Rows:
         self.row = row
         height = math.ceil(svg.TOP + svg.BOTTOM + row * len(names))
         self.axes = Axes(ends, (0, 1), log_x=True, height=height, left=ROW_LEFT, right=MISS_WIDTH + svg.RIGHT)
-        self.axes.frame(label, svg.log_ticks(*ends))
+        last = self.axes.right - 14  # further right a number would run into the column's title
+        self.axes.frame(label, [value for value in svg.log_ticks(*ends) if self.axes.px(value) < last])
         self.miss = self.axes.right + svg.RIGHT / 2  # where the column of misses begins
         self.axes.rule(self.miss, svg.TOP, self.miss, self.axes.bottom, "edge")
         self.axes.text(self.miss + MISS_WIDTH / 2, self.axes.bottom + 15, "miss")

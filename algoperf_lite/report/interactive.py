@@ -25,7 +25,6 @@ AXIS = {
     "zeroline": False,
     "nticks": 6,
     "automargin": True,
-    "exponentformat": "power",
     "ticks": "outside",  # unseen: a gap between plot and numbers
     "ticklen": 5,
     "tickcolor": "rgba(0,0,0,0)",
@@ -114,7 +113,9 @@ def explorer(
     points and hparams: by workload, of each entrant's trials.
     """
     every = [one for rows in hparams.values() for row in rows for one in row]
-    axes = sorted({name for one in every for name in one}, key=lambda name: (-sum(name in one for one in every), name))
+    values = {name: [one[name] for one in every if name in one] for name in sorted({name for one in every for name in one})}
+    axes = sorted(values, key=lambda name: (-len(values[name]), -len(set(map(repr, values[name])))))  # most telling first
+    axes = [name for name in axes if len(set(map(repr, values[name]))) > 1] or axes[:1]
     workloads = {}
     for workload, rows in points.items():
         low, high = figures.span(np.array([point.time for row in rows for point in row]))
@@ -137,9 +138,10 @@ def explorer(
             ],
         }
     layout = _layout("", None, (0, 1))
+    layout["xaxis"]["exponentformat"] = "power"
     layout["yaxis"] |= {"type": "log", "title": {"text": f"{unit} to target", "font": {"size": 12}, "standoff": 14}}
     block = {
-        "axes": [{"title": _plain(name)} | _scale([one[name] for one in every if name in one]) for name in axes],
+        "axes": [{"title": _plain(name)} | _scale(values[name]) for name in axes],
         "workloads": workloads,
         "layout": layout,
         "marks": [MARKS[i // COLOURS % 3] for i in range(len(names))],
