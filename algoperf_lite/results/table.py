@@ -84,10 +84,11 @@ def median_run(results: Results, submission: str, workload: scoring.Workload) ->
     """Of each study's best trial (fastest hit, else best metric) the middle one, misses last: a run that took place,
     where an average of curves that stop at different times would be nobody's."""
     board, sign = results.board, -1.0 if workload.direction == "max" else 1.0
+    unit = board.unit
     rows = {trial.key: trial for trial in board.trials}
 
     def rank(key: scoring.Key) -> tuple[float, float]:
-        time = rows[key].time(board.unit) if key in rows else np.inf
+        time = rows[key].time(unit) if key in rows else np.inf
         values = results.curves[key].values
         finite = values[np.isfinite(values)]
         return time, 0.0 if np.isfinite(time) else min(sign * finite, default=np.inf)
