@@ -3,9 +3,9 @@
 import errno
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import msgspec
 import pytest
@@ -51,17 +51,14 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["list"], ["list", "data", "--json"], ["--version"]])
-def test_help_and_list_take_half_a_second_at_most_and_import_nothing_heavy(args):
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", QUICK, *args], env=subprocess_env(), capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout
-        if min(seconds) <= 0.5:
-            return
-    pytest.fail(f"{args} took {seconds} s")
+def test_help_and_list_import_nothing_heavy_and_take_little_processor_time(args):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", QUICK, *args], env=subprocess_env(), capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    # Half a second for the user on an idle machine; processor time, since neighbours do not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_module_is_the_command_line():

@@ -55,7 +55,7 @@ def test_two_boards_compare_each_common_submission(run):
 
 def test_many_submissions_share_one_level(run):
     found = compare.compare(run("old"), run("new"))
-    assert [row["verdict"]["verdict"] for row in found["pairs"]] == ["equivalent", "equivalent"]
+    assert [row["verdict"]["ratio"] for row in found["pairs"]] == [1.0, 1.0]
     alone = compare.compare(f"{run('old')}:lion", f"{run('new')}:lion")
     assert alone["pairs"][0]["verdict"]["alpha"] == 2 * found["pairs"][1]["verdict"]["alpha"]
 
