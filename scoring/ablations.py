@@ -72,7 +72,7 @@ def _variants(board: Board, curves: Curves, one_machine: bool) -> Iterator[tuple
     yield "integral", "exact integral in place of the grid", changed(points=None), ""
     for tau in TAU_LIMITS:
         yield "limit", f"profile and limit up to {tau:g} times the best", changed(tau_max=tau, limit=tau), ""
-    if rules.winner == "index":
+    if board.points > 1 and rules.winner == "index":
         yield "winner", "a study's time is its smallest time, not its smallest evaluation index", changed(winner="time"), ""
     elif board.points > 1:
         yield "winner", "a study's time is that of the smallest evaluation index", changed(winner="index"), ""

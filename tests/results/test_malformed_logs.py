@@ -1,47 +1,23 @@
 """Logs that are not as they should be: one message that names file, line and mend, or a note; never half a score."""
 
-import json
 import math
 import os
 
 import pytest
 
 import scoring
-from algoperf_lite import cli, errors, results
+from algoperf_lite import errors, results
 from tests import algoperf_logs as made
 
-WORKLOADS = {"w": "accuracy", "v": "loss"}
 GOOD = made.text([(10.0, 0.1), (20.0, 0.2), (30.0, 0.3), (40.0, 0.6)], "accuracy")
 LINES = GOOD.splitlines()
 INF, NAN = math.inf, math.nan
 
 
 @pytest.fixture
-def logs(tmp_path):
-    """(folder of logs, board): submissions a and b, three studies of one trial."""
-    board = {
-        name: {w: [[made.hit(time, metric)]] * 3 for w, metric in WORKLOADS.items()}
-        for name, time in (("a", 40.0), ("b", 60.0))
-    }
-    made.write(tmp_path / "logs", WORKLOADS, board)
-    return tmp_path / "logs", made.benchmark(tmp_path / "board.toml", WORKLOADS)
-
-
-@pytest.fixture
 def damaged(logs):
     """The file of one trial of three; `logs` with that file rewritten."""
     return logs[0] / "a" / "study_1" / "w_jax" / "trial_1" / "eval_measurements.csv"
-
-
-@pytest.fixture
-def say(capsys):
-    """(exit code, stdout, stderr) of `algoperf-lite score`."""
-
-    def run(*args):
-        code = cli.main(cli.parser().parse_args(["score", *map(str, args)]))
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def edit(line, column, value):
@@ -375,78 +351,3 @@ def test_file_of_forty_columns_in_another_order_reads_the_same(logs, damaged):
     found = results.read(*logs)
     assert found.curves["a", "w", 1, 1].values.tolist() == [0.1, 0.2, 0.3, 0.6]
     assert seconds(found)["a"]["w"] == 40.0
-
-
-# ------------------------------------------------------------------------------------------------- the command line
-
-
-def test_folder_that_is_not_the_boards_says_which_is_meant(logs, tmp_path, say):
-    folder, board = logs
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("x")
-    for wrong, said in (
-        (folder.parent, f"did you mean {folder}?"),
-        (folder / "a", f"did you mean {folder}?"),
-        (tmp_path / "empty", "no logs of AlgoPerf found; accepted: a folder that holds SUBMISSION/study_J/"),
-        (tmp_path / "nowhere", "does not exist; accepted: a folder of AlgoPerf's logs"),
-        (tmp_path / "file", "is a file; accepted: a folder of AlgoPerf's logs"),
-    ):
-        code, out, err = say(wrong, "--benchmark", board)
-        assert (code, out) == (2, "")
-        assert err.startswith(f"error: {wrong}")
-        assert said in err
-
-
-def test_run_directory_is_scored_without_a_benchmark(logs, say):
-    (logs[0] / "benchmark.json").write_text("{}")
-    code, _, err = say(logs[0], "--benchmark", logs[1])
-    assert code == 2
-    assert err == f"error: {logs[0]} is a run directory of algoperf-lite: score it without --benchmark\n"
-
-
-def test_logs_of_another_board_are_refused_by_name(logs, say):
-    code, _, err = say(logs[0], "--benchmark", "algoperf-v0.6-self")
-    assert code == 2
-    assert "none of its workloads (v, w) is on this board (criteo1tb, fastmri," in err
-    assert "name another --benchmark" in err
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("algoperf-v0.6-slef", "unknown benchmark 'algoperf-v0.6-slef'; did you mean 'algoperf-v0.6-self'?"),
-        ("demo", "demo is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark"),
-        ("no/such.toml", "benchmark file not found: no/such.toml"),
-    ],
-)
-def test_wrong_benchmark_is_answered(name, said, logs, say):
-    code, out, err = say(logs[0], "--benchmark", name)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"error: {said}")
-    assert "algoperf-v0.5-external" in err
-
-
-def test_board_of_logs_cannot_be_run(capsys):
-    code = cli.main(cli.parser().parse_args(["run", "algoperf-v0.5-self"]))
-    assert code == 2
-    assert "can be scored, not run\n  algoperf-lite score LOGDIR --benchmark algoperf-v0.5-self" in capsys.readouterr().err
-
-
-def test_logs_without_a_benchmark_are_no_run_directory(logs, say):
-    code, _, err = say(logs[0])
-    assert code == 2
-    assert "no run directory" in err
-
-
-def test_score_of_logs_is_printed_as_json_and_as_a_table(logs, say):
-    code, out, err = say(logs[0], "--benchmark", logs[1], "--json")
-    assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert (found["rules"], found["units"], found["ranked_by"]) == ("algoperf", "s", "seconds")
-    assert [(row["submission"], row["rank"]) for row in found["scores"]] == [("a", 1), ("b", 2)]
-    assert found["scores"][0]["score"] == 1.0
-    assert found["time_to_target"] == {"a": {"w": 40.0, "v": 40.0}, "b": {"w": 60.0, "v": 60.0}}
-    assert found["speedups"] == {"reference": "a", "time_ratio": {"a": 1.0, "b": pytest.approx(1.5)}}
-    code, out, err = say(logs[0], "--benchmark", logs[1])
-    assert (code, err) == (0, "")
-    assert "a is better than b" in out

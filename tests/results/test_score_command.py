@@ -1,0 +1,79 @@
+"""`algoperf-lite score LOGDIR --benchmark NAME`: what it prints, and what it says when either is the wrong one."""
+
+import json
+
+import pytest
+
+from algoperf_lite import cli
+
+
+def test_folder_that_is_not_the_boards_says_which_is_meant(logs, tmp_path, say):
+    folder, board = logs
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    for wrong, said in (
+        (folder.parent, f"did you mean {folder}?"),
+        (folder / "a", f"did you mean {folder}?"),
+        (tmp_path / "empty", "no logs of AlgoPerf found; accepted: a folder that holds SUBMISSION/study_J/"),
+        (tmp_path / "nowhere", "does not exist; accepted: a folder of AlgoPerf's logs"),
+        (tmp_path / "file", "is a file; accepted: a folder of AlgoPerf's logs"),
+    ):
+        code, out, err = say(wrong, "--benchmark", board)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {wrong}")
+        assert said in err
+
+
+def test_run_directory_is_scored_without_a_benchmark(logs, say):
+    (logs[0] / "benchmark.json").write_text("{}")
+    code, _, err = say(logs[0], "--benchmark", logs[1])
+    assert code == 2
+    assert err == f"error: {logs[0]} is a run directory of algoperf-lite: score it without --benchmark\n"
+
+
+def test_logs_of_another_board_are_refused_by_name(logs, say):
+    code, _, err = say(logs[0], "--benchmark", "algoperf-v0.6-self")
+    assert code == 2
+    assert "none of its workloads (v, w) is on this board (criteo1tb, fastmri," in err
+    assert "name another --benchmark" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("algoperf-v0.6-slef", "unknown benchmark 'algoperf-v0.6-slef'; did you mean 'algoperf-v0.6-self'?"),
+        ("demo", "demo is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark"),
+        ("no/such.toml", "benchmark file not found: no/such.toml"),
+    ],
+)
+def test_wrong_benchmark_is_answered(name, said, logs, say):
+    code, out, err = say(logs[0], "--benchmark", name)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {said}")
+    assert "algoperf-v0.5-external" in err
+
+
+def test_board_of_logs_cannot_be_run(capsys):
+    code = cli.main(cli.parser().parse_args(["run", "algoperf-v0.5-self"]))
+    assert code == 2
+    assert "can be scored, not run\n  algoperf-lite score LOGDIR --benchmark algoperf-v0.5-self" in capsys.readouterr().err
+
+
+def test_logs_without_a_benchmark_are_no_run_directory(logs, say):
+    code, _, err = say(logs[0])
+    assert code == 2
+    assert "no run directory" in err
+
+
+def test_score_of_logs_is_printed_as_json_and_as_a_table(logs, say):
+    code, out, err = say(logs[0], "--benchmark", logs[1], "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["rules"], found["units"], found["ranked_by"]) == ("algoperf", "s", "seconds")
+    assert [(row["submission"], row["rank"]) for row in found["scores"]] == [("a", 1), ("b", 2)]
+    assert found["scores"][0]["score"] == 1.0
+    assert found["time_to_target"] == {"a": {"w": 40.0, "v": 40.0}, "b": {"w": 60.0, "v": 60.0}}
+    assert found["speedups"] == {"reference": "a", "time_ratio": {"a": 1.0, "b": pytest.approx(1.5)}}
+    code, out, err = say(logs[0], "--benchmark", logs[1])
+    assert (code, err) == (0, "")
+    assert "a is better than b" in out
