@@ -102,8 +102,12 @@ def integrate(ratio: np.ndarray, rules: Rules = OURS) -> np.ndarray:
     """
     if rules.points is None:
         return (np.maximum(rules.tau_max - ratio, 0) / (rules.tau_max - 1)).mean(axis=-1)
+    # One workload is a step from 0 to 1 at the first point that its ratio reaches, and its area is the trapezoids' rest
+    # from there: the trapezoid over `profile`, without a bootstrap's ratios times the grid.
     taus = rules.taus
-    return np.trapezoid(profile(ratio, taus), taus, axis=-1) / (taus[-1] - taus[0])
+    weights = np.diff(taus, prepend=taus[0]) + np.diff(taus, append=taus[-1])
+    rest = np.append(np.cumsum(weights[::-1])[::-1], 0)
+    return (rest / rest[0])[np.searchsorted(taus, ratio)].mean(axis=-1)
 
 
 def scores(times: np.ndarray, rules: Rules = OURS, held_out: HeldOut = ()) -> np.ndarray:
