@@ -8,7 +8,7 @@ tuning, `ablations` what the ranking owes to the rules. The rules of belief are 
 from scoring.aa import Control, control
 from scoring.ablations import Ablation, ablate, board_scores, metric_sd, ranks
 from scoring.rules import ALGOPERF, OURS, Rules, Unit
-from scoring.statistics import ESTIMAND, cell_intervals, score_intervals
+from scoring.statistics import ESTIMAND, RANK_ESTIMAND, cell_intervals, score_intervals
 from scoring.table import Board, Curve, Key, Trial, Unscorable, Workload
 from scoring.time_to_result import (
     apply_rules,
@@ -21,6 +21,7 @@ from scoring.time_to_result import (
     study_times,
     winners,
 )
+from scoring.tuning import Luck, luck
 from scoring.verdict import Verdict, last_look, verdicts
 
 TAUS = OURS.taus
@@ -29,12 +30,14 @@ __all__ = [
     "ALGOPERF",
     "ESTIMAND",
     "OURS",
+    "RANK_ESTIMAND",
     "TAUS",
     "Ablation",
     "Board",
     "Control",
     "Curve",
     "Key",
+    "Luck",
     "Rules",
     "Trial",
     "Unit",
@@ -47,6 +50,7 @@ __all__ = [
     "cell_intervals",
     "control",
     "last_look",
+    "luck",
     "medians",
     "metric_sd",
     "profile",

@@ -37,6 +37,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "studies": board.studies,
         "points": board.points,
         "estimand": scoring.ESTIMAND,
+        "rank_estimand": scoring.RANK_ESTIMAND,
         "units": SHORT.get(board.unit, board.unit),
         "ranked_by": board.unit,
         "development": about.development,
@@ -126,8 +127,31 @@ def _ablations(results: Results) -> list[scoring.Ablation]:
 
 
 def _tuning(board: scoring.Board) -> dict[str, Any]:
-    """P19, entrant -> workload -> ...; empty where a study has one trial."""
-    return {}
+    """Tuning luck (P19), entrant -> workload -> ...; without cells whose studies have one trial.
+
+    A study with fewer readable trials than the others (AlgoPerf's logs) is left out.
+    """
+    cells = collections.defaultdict(lambda: collections.defaultdict(list))
+    for trial in board.trials:
+        cells[trial.submission, trial.workload][trial.study].append(trial)
+    out: dict[str, Any] = {}
+    for (name, workload), studies in sorted(cells.items()):
+        most = max(map(len, studies.values()))
+        if most < 2:
+            continue
+        whole = [trials for trials in studies.values() if len(trials) == most]
+        found = scoring.luck(
+            np.array([[trial.time(board.unit) for trial in trials] for trials in whole]),
+            np.array([[trial.charged(board.unit) for trial in trials] for trials in whole]),
+        )
+        out.setdefault(name, {})[workload] = {
+            "trials": most,
+            "studies": len(whole),
+            "p_hit": _plain(found.hit.tolist()),
+            "best_given_hit": _plain(found.best.tolist()),
+            "cost": _plain(found.cost.tolist()),
+        }
+    return out
 
 
 def _cells(board: scoring.Board) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import json
 import msgspec
 import pytest
 
-from algoperf_lite import errors, records, search
+from algoperf_lite import cli, errors, records, search
 from algoperf_lite.results import compare, summary
-from tests import synthetic_run
+from tests import algoperf_logs, synthetic_run
 
 
 def hit(entrant, workload, study, trial):
@@ -133,3 +133,33 @@ def test_unfinished_board_is_refused(tmp_path):
     outcome.unlink()
     with pytest.raises(errors.UserError, match="unfinished, 1 trials are missing"):
         compare.compare("nadamw", "lion", board=str(path))
+
+
+def test_command_prints_the_verdict_and_what_it_rests_on(run, capsys):
+    path = run()
+    assert cli.main(cli.parser().parse_args(["compare", "nadamw", "lion", "--in", path])) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "A = nadamw is better than B = lion" in shown
+    assert "3 of 3" in shown
+    assert cli.main(cli.parser().parse_args(["compare", "nadamw", "lion", "--in", path, "--json"])) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"][0]["verdict"]["verdict"] == "better"
+    assert cli.main(cli.parser().parse_args(["compare", "nadamw", "lino", "--in", path])) == 2
+    assert "did you mean 'lion'?" in capsys.readouterr().err
+
+
+def test_logs_compare_as_run_directories_do(tmp_path):
+    workloads = {"wmt": "loss", "ogbg": "accuracy"}
+    board = algoperf_logs.benchmark(tmp_path / "made.toml", workloads)
+    times = {"a": 400.0, "b": 800.0}
+    logs = algoperf_logs.write(
+        tmp_path / "logs",
+        workloads,
+        {
+            name: {w: [[algoperf_logs.hit(time + 10 * j, metric)] for j in range(3)] for w, metric in workloads.items()}
+            for name, time in times.items()
+        },
+    )
+    found = compare.compare("b", "a", board=str(logs), benchmark=board)
+    assert found["units"] == "s"
+    assert found["pairs"][0]["verdict"]["verdict"] == "worse"
+    assert found["pairs"][0]["workloads"][0]["ratio"] == pytest.approx(810 / 410)
