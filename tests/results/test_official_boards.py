@@ -145,3 +145,18 @@ def test_official_board_is_scored_with_all_that_belongs_to_it(official):
     assert round(found["speedups"]["time_ratio"]["shampoo"], 4) == 0.8469
     assert found["time_to_target"]["baseline"]["imagenet_vit"] is None
     assert {flag["kind"] for flag in found["flags"]} == {"no measurements", "not a number", "trials", "coarse"}
+
+
+def test_docs_show_the_ablations_that_reorder_the_v05_self_board(official):
+    found = official("algoperf-v0.5-self")
+    rows = scoring.ablate(found.board, found.curves)
+    two = ("schedule_free_adamw", "baseline")
+    shown = [
+        f"| {row.rule} | {' | '.join(f'{row.scores[name]:.3f}' for name in two)} | {row.swaps} |"
+        for row in rows
+        if row.kind == "as it is" or row.swaps
+    ]
+    text = (ROOT / "docs/scoring.md").read_text()
+    table = text.partition("<!-- ablations: begin -->\n")[2].partition("<!-- ablations: end -->")[0]
+    assert table.splitlines()[2:] == shown
+    assert f"These rows of {len(rows) - 1}" in text
