@@ -98,14 +98,14 @@ def lines(results: Results, workload: scoring.Workload) -> tuple[list[tuple[int,
 
 def points(results: Results, workload: str) -> tuple[list[list[Point]], list[list[Mapping[str, Any]]]]:
     """The finished trials of one workload by entrant, and their hyperparameters."""
-    board = results.board
-    winners = {trial.key for trial in scoring.winners(board, board.unit).values()}
+    board, unit = results.board, results.board.unit
+    winners = {trial.key for trial in scoring.winners(board, unit).values()}
     found: list[list[Point]] = [[] for _ in board.entrants]
     hparams: list[list[Mapping[str, Any]]] = [[] for _ in board.entrants]
     at = {name: i for i, name in enumerate(board.entrants)}
     for trial in board.trials:
         if trial.workload == workload:
-            time = trial.time(board.unit)
+            time = trial.time(unit)
             said = f"{time:.4g}" if math.isfinite(time) else trial.outcome.replace("_", " ")
             text = f"{label(results, trial.key)}\n{said}"
             found[at[trial.submission]].append(Point(trial.study, trial.trial, time, trial.key in winners, text))

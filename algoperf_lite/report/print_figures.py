@@ -38,7 +38,7 @@ def _profile(found: figure_data.Profile):
             axes.fill_between(found.taus, *found.band[i].T, step="post", color=_colour(i), alpha=0.15, lw=0)
     ends = (found.taus[0], found.taus[-1])
     axes.set(xlabel="within this factor of the fastest", ylabel="share of workloads", xlim=ends, ylim=(0, 1.02))
-    _legend(axes, len(found.names))
+    _legend(figure, axes)
     return figure
 
 
@@ -62,12 +62,14 @@ def _times(summary: dict[str, Any], workloads: list[str]):
             else:
                 axes.plot(0.98, i, "x", color=_colour(i), ms=4, transform=axes.get_yaxis_transform())
         axes.set(xscale="log", yticks=range(len(names)), yticklabels=map(_label, names))
+        axes.grid(axis="both", color="0.9", lw=0.5)
+        axes.set_axisbelow(True)
     ends = figures.span(*(figure_data.dots(summary, workload).relative for workload in workloads))
     for axes in list(grid.flat)[len(workloads) :]:
         axes.set_visible(False)
     for axes in list(grid.flat)[: len(workloads)]:
         _log_ticks(axes, ends)
-    grid.flat[0].invert_yaxis()
+    grid.flat[0].set_ylim(len(names) - 0.4, -0.6)
     figure.supxlabel("time / fastest median (x: a miss)", fontsize=8)
     return figure
 
@@ -87,8 +89,9 @@ def _curves(results: Results, workload: scoring.Workload):
     low, high = figures.limits([line for _, line, _ in faint], workload.target, workload.direction == "max")
     end = max((line[-1, 0] for line in lines), default=1)
     label = f"charged {text.UNITS[results.board.rules.unit]}"
-    axes.set(xlabel=label, ylabel=workload.metric, title=_label(workload.name), xlim=(0, end * 1.02), ylim=(low, high))
-    _legend(axes, len(bold))
+    axes.set(xlabel=label, ylabel=workload.metric, xlim=(0, end * 1.02), ylim=(low, high))
+    axes.set_title(_label(workload.name), fontsize=9)
+    _legend(figure, axes)
     return figure
 
 
@@ -112,10 +115,10 @@ def _tuning(workload: str, names: tuple[str, ...], points: list[list[figures.Poi
         yticks=range(len(names)),
         yticklabels=map(_label, names),
         xlabel=f"{unit} to target",
-        title=_label(workload),
     )
+    axes.set_title(_label(workload), fontsize=9)
     _log_ticks(axes, ends)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     return figure
 
 
@@ -127,6 +130,8 @@ def _new(down: int = 1, across: int = 1, size: tuple[float, float] = (4.2, 2.8),
     for one in np.ravel(axes):
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=7)
+        one.xaxis.label.set_size(8)
+        one.yaxis.label.set_size(8)
     return figure, axes if not shared else np.atleast_1d(axes)
 
 
@@ -139,13 +144,20 @@ def _log_ticks(axes, ends: tuple[float, float]) -> None:
     axes.xaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _legend(axes, count: int) -> None:
-    axes.legend(frameon=False, fontsize=8 if count <= 4 else 6, ncols=1 if count <= 6 else 2)
+def _legend(figure, axes) -> None:
+    """Beside the lines; of many entrants outside, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) <= 4:
+        axes.legend(frameon=False, fontsize=7)
+    else:
+        figure.set_figwidth(6)
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=6)
 
 
 def _save(figure, path: pathlib.Path) -> None:
     for suffix in ("pdf", "svg"):
         figure.savefig(path.with_name(f"{path.name}.{suffix}"), dpi=200)
+        figure.set_layout_engine("none")  # the first file has found the layout
 
 
 def _colour(i: int) -> str:
