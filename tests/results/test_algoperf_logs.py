@@ -202,6 +202,18 @@ def test_hit_after_the_budget_counts_and_is_told(read):
     assert [kind for kind, _ in found.about.notes] == ["after the budget"]
 
 
+def test_studies_are_counted_whatever_their_numbers_are(read, tmp_path):
+    folder = tmp_path / "logs" / "a"
+    made.write(tmp_path / "logs", W, {"a": {"w": [[made.hit(time)] for time in (10.0, 20.0, 60.0)]}})
+    for old, new in ((0, 10), (1, 9)):
+        (folder / f"study_{old}").rename(folder / f"study_{new}")
+    found = read(W, {"b": {"w": one(40.0, studies=2)}})
+    assert found.board.studies == 3
+    assert scoring.study_times(found.board, "seconds")[0, 0].tolist() == [60.0, 20.0, 10.0]  # studies 2, 9, 10
+    assert np.isnan(scoring.study_times(found.board, "seconds")[1, 0, 2])
+    assert medians(found.board) == {"a": {"w": 20.0}, "b": {"w": 40.0}}
+
+
 def test_row_of_a_trial_has_its_times_and_what_it_cost(read):
     found = read(W, {"a": {"w": [[made.hit(30.0, index=3), made.hit(INF)]]}})
     won, missed = found.board.trials

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import msgspec
 import pytest
@@ -156,6 +157,32 @@ def test_resolution_over_five_percent_is_flagged(run):
 def test_budget_of_the_board_includes_the_rulesets_factor(tmp_path):
     path = synthetic_run.write(tmp_path, synthetic_run.benchmark(ruleset="self", budget_factor=1.5), hit)
     assert results.read(path).board.workloads[0].budget == 750.0
+
+
+def test_speedups_are_against_nadamw_where_it_is_there(run, tmp_path):
+    found = run()["speedups"]
+    assert found["reference"] == "nadamw"
+    assert found["time_ratio"] == {"nadamw": 1.0, "lion": pytest.approx(math.sqrt(35 / 26 * 36 / 27))}
+    path = synthetic_run.write(tmp_path / "other", synthetic_run.benchmark(entrants=("lion", "sgd")), hit)
+    assert results.score(path)["speedups"] is None
+
+
+def test_ablations_are_rows_of_plain_numbers(run):
+    rows = run()["ablations"]
+    assert rows[0] == {
+        "rule": "the rules as they are",
+        "kind": "as it is",
+        "scores": {row["submission"]: row["score"] for row in run()["scores"]},
+        "ranks": {"nadamw": 1, "lion": 2},
+        "swaps": 0,
+        "note": "",
+    }
+    assert {row["kind"] for row in rows} >= {"integral", "limit", "unit", "time", "target", "workload", "submission"}
+
+
+def test_board_of_ours_has_no_held_out_workloads_and_our_rules(run):
+    found = run()
+    assert (found["held_out"], found["rules"], found["workloads"]) == ({}, "algoperf-lite", ["digits", "words"])
 
 
 def test_pair_of_different_drivers_says_so(tmp_path):
