@@ -13,10 +13,10 @@ STYLE = {"better": "bold blue", "worse": "yellow", "equivalent": "green", "not s
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    """Headline, pairs or ranking (small fields: pairs first), the cells, and the flags."""
+    """Headline, medians with their intervals, pairs and ranking (small fields: pairs first), and the flags."""
     console.print(f"\n[bold]{escape(text.headline(summary))}[/]")
     order = [_pairs, _scores] if summary["headline"] == "pairs" else [_scores, _pairs]
-    for part in [*order, _cells]:
+    for part in [_medians, *order]:
         table = part(summary)
         if table is not None:
             console.print(table)
@@ -57,23 +57,26 @@ def _pairs(summary: dict[str, Any]) -> Table | None:
 def _scores(summary: dict[str, Any]) -> Table | None:
     if not summary["scores"]:
         return None
-    table = _table("Score", "submission", "score", "95 % interval", "against reference")
+    table = _table("Score", "submission", "score", "95 % interval", "rank", "95 % interval", "against reference")
     for row in summary["scores"]:
         name = escape(row["submission"]) + (" (untuned)" if row["untuned"] else "")
         table.add_row(
             name,
             text.score(row["score"]),
             text.interval(row["ci95"], text.score),
+            str(row["rank"]),
+            text.interval(row["rank_ci95"]),
             text.score(row["score_vs_reference"]),
         )
     return table
 
 
-def _cells(summary: dict[str, Any]) -> Table | None:
+def _medians(summary: dict[str, Any]) -> Table | None:
     if not summary["cells"]:
         return None
     unit = text.UNITS[summary["ranked_by"]]
-    table = _table(f"Time to target ({unit})", "workload", "submission", "median", "hits", "steps", "seconds")
+    title = f"Time to target ({unit}): medians over studies"
+    table = _table(title, "workload", "submission", "median", "95 % interval", "hits", "steps", "seconds")
     for workload in summary["workloads"]:
         for i, (name, row) in enumerate(summary["cells"].items()):
             cell = row[workload]
@@ -81,6 +84,7 @@ def _cells(summary: dict[str, Any]) -> Table | None:
                 escape(workload) if i == 0 else "",
                 escape(name),
                 text.number(cell["median"]) + ("*" if cell["starred"] else ""),
+                text.interval(cell["ci95"]),
                 f"{cell['hits']} of {cell['studies']}",
                 text.number(summary["steps_to_target"][name][workload]),
                 text.number(summary["time_to_target_s"][name][workload]),
