@@ -214,6 +214,18 @@ def test_studies_are_counted_whatever_their_numbers_are(read, tmp_path):
     assert medians(found.board) == {"a": {"w": 20.0}, "b": {"w": 40.0}}
 
 
+def test_trial_that_went_on_after_its_hit_costs_what_it_took_to_the_hit(read):
+    found = read(W, {"a": {"w": [[[(10.0, 0.9), (20.0, 0.4), (30.0, 0.3)]]]}}, studies=1)
+    (row,) = found.board.trials
+    assert (row.seconds, row.charged_seconds, row.charged_steps) == (20.0, 20.0, 11.0)
+    assert found.about.notes == ()
+
+
+def test_budget_is_that_of_the_ruleset(read):
+    workload = read(W, {"a": {"w": one(20.0)}}, budget_factor=1.5).board.workloads[0]
+    assert (workload.budget, workload.interval) == (1.5 * made.BUDGET_S, made.PERIOD_S)
+
+
 def test_row_of_a_trial_has_its_times_and_what_it_cost(read):
     found = read(W, {"a": {"w": [[made.hit(30.0, index=3), made.hit(INF)]]}})
     won, missed = found.board.trials
