@@ -81,7 +81,8 @@ def verdicts(
     """The verdict for every pair of entrants, in board order (A before B), or for `pairs` alone.
 
     Args:
-      times: [entrants, workloads, studies] study times, inf for a study that missed, in the order of the studies.
+      times: [entrants, workloads, studies] study times in the order of the studies; inf for a study that missed. A study
+        that is absent (NaN) counts as one that missed: nobody gains by leaving out files.
       limits: [workloads] the time at which a miss is counted, in the same unit.
       paired: pair by common seeds, if the benchmark file declares it.
       intervals: [workloads] time between two evaluations. A time is only known to within one, so its variance is at

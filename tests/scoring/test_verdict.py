@@ -34,6 +34,11 @@ def test_better_where_the_interval_excludes_zero():
     assert found.interval[1] < 1
 
 
+def test_ratio_is_the_geometric_mean_over_workloads():
+    found = decide([cell(100), cell(100), cell(800)], [cell(100)] * 3)
+    assert found.ratio == pytest.approx(2)  # (1 x 1 x 8)^(1/3); their median is 1
+
+
 def test_worse_is_better_seen_from_the_other_side():
     found = decide([cell(150, 0.02)] * 3, [cell(100, 0.02)] * 3)
     assert found.verdict == "worse"
@@ -257,3 +262,74 @@ def test_scaling_a_workload_by_a_power_of_two_changes_no_verdict(cells, exponent
     after = scoring.verdicts(("A", "B"), names, np.array([a, b]), limits)[0]
     assert after.verdict == before.verdict
     assert after.interval == pytest.approx(before.interval, rel=1e-9, nan_ok=True)
+
+
+# ------------------------------------------------------------------------- absent studies, further studies
+
+
+def test_absent_study_is_a_miss():
+    a = [np.array([100.0, math.nan, 101.0]), np.full(3, math.nan)]
+    b = [cell(150, 0.01), cell(150, 0.01)]
+    missed = [np.where(np.isnan(row), INF, row) for row in a]
+    assert str(decide(a, b)) == str(decide(missed, b))  # as text, since NaN is not equal to itself
+    assert decide(a, b).hits == (0, 3)
+
+
+def power(spread, look, size, alpha):
+    """Of the two-sided t test of two groups of `look` studies, exactly."""
+    from scipy import stats
+
+    df, shift = 2 * (look - 1), size / (spread * math.sqrt(2 / look))
+    return stats.nct.sf(stats.t.ppf(1 - alpha / 2, df), df, shift)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.03, 0.05, 0.08])
+def test_further_studies_reach_four_fifths_power_and_no_earlier_look_does(spread):
+    # The range is over the spread that the data allow: its chi-square interval at 80 %, whose ends are tried here.
+    from scipy import stats
+
+    n, size = 5, math.log(1.1)
+    df = 2.0 * (n - 1)
+    found = verdict.further_studies(spread * math.sqrt(2 / n), df, n, n, size, 0.016, paired=False)
+    for end, quantile in zip(found, (0.9, 0.1), strict=True):
+        true = spread * math.sqrt(df / stats.chi2.ppf(quantile, df))
+        reached = [look for look in verdict.LOOKS if power(true, look, size, 0.016) > 0.79]
+        assert end == (max(0, reached[0] - n) if reached else None)
+
+
+def test_further_studies_of_paired_entrants_count_one_degree_per_study():
+    # Few studies decide: at look 3 the test has 2 degrees of freedom, not 4.
+    spread = 0.03
+    independent, paired = (
+        verdict.further_studies(spread * math.sqrt(1 / 3), df, 3, 3, math.log(1.1), 0.016, paired=paired)
+        for df, paired in ((4.0, False), (2.0, True))
+    )
+    assert independent[0] == 0
+    assert paired[0] == 2
+
+
+def test_hit_rejected_needs_p_at_most_its_level():
+    # Equality rejects (p <= level), as in Holm 1979; `<` would not.
+    assert verdict.holm(np.array([0.016]))[1].tolist() == [True]
+    assert verdict.holm(np.array([0.016 + 1e-12]))[1].tolist() == [False]
+
+
+BOARD = st.tuples(st.integers(0, 2**20), st.integers(2, 4), st.integers(1, 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(BOARD, st.randoms(use_true_random=False))
+def test_order_of_entrants_changes_no_verdict(drawn, random):
+    seed, entrants, workloads = drawn
+    rng = np.random.default_rng(seed)
+    times = 100 * np.exp(0.1 * np.arange(entrants)[:, None, None] + 0.03 * rng.normal(size=(entrants, workloads, 5)))
+    times[rng.random(times.shape) < 0.1] = INF
+    order = list(range(entrants))
+    random.shuffle(order)
+    names = tuple("abcd"[:entrants])
+    columns, limits = tuple(map(str, range(workloads))), np.full(workloads, 1000.0)
+    found = {(v.a, v.b): v for v in scoring.verdicts(names, columns, times, limits)}
+    again = scoring.verdicts(tuple(names[i] for i in order), columns, times[order], limits)
+    for v in again:
+        same = found.get((v.a, v.b))
+        assert v.verdict == (same.verdict if same else SWAP[found[v.b, v.a].verdict])
