@@ -120,18 +120,22 @@ def span(*times: np.ndarray) -> tuple[float, float]:
 class _Rows:
     """A row per entrant, named at its left; time on a shared log axis, and a column for misses at the right."""
 
-    def __init__(self, names: Sequence[str], ends: tuple[float, float], row: float, label: str):
+    def __init__(self, names: Sequence[str], ends: tuple[float, float], row: float, label: str, empty: bool):
         self.row = row
         height = math.ceil(svg.TOP + svg.BOTTOM + row * len(names))
         self.axes = Axes(ends, (0, 1), log_x=True, height=height, left=ROW_LEFT, right=MISS_WIDTH + svg.RIGHT)
+        ticks = [] if empty else svg.log_ticks(*ends)
         last = self.axes.right - 14  # further right a number would run into the column's title
-        self.axes.frame(label, [value for value in svg.log_ticks(*ends) if self.axes.px(value) < last])
+        self.axes.frame(label, [value for value in ticks if self.axes.px(value) < last])
         self.miss = self.axes.right + svg.RIGHT / 2  # where the column of misses begins
         self.axes.rule(self.miss, svg.TOP, self.miss, self.axes.bottom, "edge")
         self.axes.text(self.miss + MISS_WIDTH / 2, self.axes.bottom + 15, "miss")
         for i, name in enumerate(names):
             self.axes.rule(self.axes.left, self.level(i), svg.WIDTH, self.level(i), "grid")
             self.axes.name(self.level(i), name)
+        if empty:
+            middle = (self.axes.left + self.axes.right) / 2, (self.axes.top + self.axes.bottom) / 2 + 4
+            self.axes.text(*middle, "nobody reaches the target", css="says")
 
     def level(self, i: int) -> float:
         return svg.TOP + self.row * (i + 0.5)
@@ -153,7 +157,7 @@ def dots(
     none), studies [names, studies]. Large dots are medians, small ones studies, rings misses."""
     found = medians[np.isfinite(medians)]
     best = float(found.min()) if found.size else math.nan
-    rows = _Rows(names, ends, 15, "time / fastest median (log)")
+    rows = _Rows(names, ends, 15, "time / fastest median (log)", not found.size)
     axes = rows.axes
     for i, name in enumerate(names):
         level = rows.level(i)
@@ -173,8 +177,6 @@ def dots(
         else:
             axes.dot(rows.missed(0, 1), level, 4, f"{name}: the median study is a miss", "ring")
         axes.close()
-    if not found.size:
-        axes.text((axes.left + axes.right) / 2, (axes.top + axes.bottom) / 2 + 4, "nobody reaches the target", css="says")
     return axes.svg(f"Time to target on {workload}, relative to the fastest entrant")
 
 
@@ -185,8 +187,8 @@ def tuning(workload: str, names: Sequence[str], points: Sequence[Sequence[Point]
     """
     studies = max((point.study for row in points for point in row), default=0) + 1
     step = min(4.0, 24.0 / studies)  # between the lines of a row
-    ends = span(np.array([point.time for row in points for point in row]))
-    rows = _Rows(names, ends, max(15.0, step * studies + 5), f"{unit} to target (log)")
+    times = np.array([point.time for row in points for point in row])
+    rows = _Rows(names, span(times), max(15.0, step * studies + 5), f"{unit} to target (log)", not np.isfinite(times).any())
     axes = rows.axes
     for i, row in enumerate(points):
         axes.open(svg.css(i))

@@ -19,6 +19,7 @@ from algoperf_lite.results import Results
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 ABLATIONS_SHOWN = 12
 TUNING_ROWS_SHOWN = 24
+TUNING_PARTS = ("p_hit", "best_given_hit", "cost")
 WITHOUT_RESULT = ("smoke", "unfinished", "steps only", "A/A failed", "one study", "few studies")  # flags told on top
 
 
@@ -194,9 +195,9 @@ def _tuning_rows(summary: dict[str, Any]) -> dict[str, Any] | None:
         return None
     shown = sorted({1, (most + 1) // 2, most})
     rows = [
-        (workload, name, [[cell[part][k - 1] for k in shown] for part in ("p_hit", "best_given_hit", "cost")])
+        (workload, name, [[dict(enumerate(cell[part], 1)).get(k) for k in shown] for part in TUNING_PARTS])
         for workload in summary["workloads"]
         for name in summary["entrants"]
-        if (cell := tuning.get(name, {}).get(workload)) and cell["trials"] == most
+        if (cell := tuning.get(name, {}).get(workload))
     ]
     return {"k": shown, "rows": rows}
