@@ -27,10 +27,12 @@ import numpy as np
 from scipy import special, stats
 
 import scoring
-from scoring import statistics
+from scoring import statistics, verdict
 
 WORKLOADS, SPREAD, MISS_RATE = 8, 0.15, 0.1
 BAND = 0.93, 0.99
+KNOWN = {"score": 0.89, "score_vs_reference": 0.80}
+"""What three studies with misses are known to fall to (docs/statistics.md says why); worse than that is a fault."""
 TRUTH_BOARDS = 20_000
 RESAMPLES = 400  # per simulated board; a published board draws `statistics.DRAWS`
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -124,7 +126,7 @@ def false_verdicts(scenario: Scenario, boards: int) -> dict[str, float]:
     names = tuple(f"entrant{i}" for i in range(scenario.entrants))
     workloads = tuple(f"workload{i}" for i in range(WORKLOADS))
     limits = np.full(WORKLOADS, 1.25 * math.exp(0.4))
-    looks = scoring.verdict.LOOKS
+    looks = verdict.LOOKS
     wrong = np.zeros((boards, len(looks)), bool)
     for i, times in enumerate(scenario.boards(scenario.rng(4), boards, studies=looks[-1])):
         for j, look in enumerate(looks):
@@ -240,10 +242,10 @@ def summary(record: dict) -> str:
     names = (*SCORES, "rank", "cell")
     ranges = table(
         ["studies", "boards", "correlation", "scenarios", *names],
-        [[*key, len(found), *(spread(found, name) for name in names)] for key, found in groups.items()],
+        [[*map(str, key), len(found), *(spread(found, name) for name in names)] for key, found in groups.items()],
     )
     errors = table(
-        ["entrants", "noise", "misses", "correlation", "any look", *(f"at {look}" for look in scoring.verdict.LOOKS)],
+        ["entrants", "noise", "misses", "correlation", "any look", *(f"at {look}" for look in verdict.LOOKS)],
         [
             [row["scenario"][k] for k in ("entrants", "noise")]
             + ["yes" if row["scenario"]["misses"] else "no", str(row["scenario"]["correlation"])]
@@ -287,13 +289,16 @@ def write_docs(text: str) -> str:
 
 
 def outside(record: dict) -> list[str]:
-    """Figures outside the band, or over 5 %, by more than binomial error."""
+    """Figures outside the band (or worse than what is `KNOWN`), or over 5 %, by more than binomial error."""
     out = []
     for row in record["rows"]:
         found, n = row["found"], row["boards"]
         if row["kind"] == "coverage":
-            low, high = BAND[0] - slack(BAND[0], n), BAND[1] + slack(BAND[1], n)
-            out += [f"{row['scenario']}: {c} {found[c]:.3f}" for c in (*SCORES, "cell") if not low <= found[c] <= high]
+            known = KNOWN if row["scenario"]["misses"] and row["scenario"]["studies"] == 3 else {}
+            for name in (*SCORES, "cell"):
+                low, high = known.get(name, BAND[0]), BAND[1]
+                if not low - slack(low, n) <= found[name] <= high + slack(high, n):
+                    out.append(f"{row['scenario']}: {name} {found[name]:.3f}")
         elif row["kind"] == "errors" and found["any"] > 0.05 + slack(0.05, n):
             out.append(f"{row['scenario']}: false verdicts {found['any']:.3f}")
     return out

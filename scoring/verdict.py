@@ -90,8 +90,8 @@ def verdicts(
     """
     look = last_look(times.shape[-1])
     seen = times[..., : look or times.shape[-1]]
-    pairs = itertools.combinations(range(len(entrants)), 2) if pairs is None else pairs
-    evidence = [_evidence(a, b, seen, limits, paired, intervals) for a, b in pairs]
+    chosen = list(itertools.combinations(range(len(entrants)), 2)) if pairs is None else pairs
+    evidence = [_evidence(a, b, seen, limits, paired, intervals) for a, b in chosen]
     tests = np.array([p for pair in evidence for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
     levels, rejected = holm(tests)
     return [
