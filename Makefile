@@ -26,6 +26,7 @@ lint: $(VENV)/.installed-dev
 benchmarks: $(VENV)/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/cost_factor.py
+	$(BIN)/python -m benchmarks.coverage
 
 wheel: $(VENV)/.installed
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

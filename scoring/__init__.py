@@ -8,7 +8,7 @@ tuning, `ablations` what the ranking owes to the rules. The rules of belief are 
 from scoring.aa import Control, control
 from scoring.ablations import Ablation, ablate, board_scores, metric_sd, ranks
 from scoring.rules import ALGOPERF, OURS, Rules, Unit
-from scoring.statistics import ESTIMAND, RANK_ESTIMAND, cell_intervals, score_intervals
+from scoring.statistics import ESTIMAND, RANK_ESTIMAND, ScoreIntervals, cell_intervals, score_intervals
 from scoring.table import Board, Curve, Key, Trial, Unscorable, Workload
 from scoring.time_to_result import (
     apply_rules,
@@ -39,6 +39,7 @@ __all__ = [
     "Key",
     "Luck",
     "Rules",
+    "ScoreIntervals",
     "Trial",
     "Unit",
     "Unscorable",
