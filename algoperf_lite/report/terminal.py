@@ -57,15 +57,14 @@ def _pairs(summary: dict[str, Any]) -> Table | None:
 def _scores(summary: dict[str, Any]) -> Table | None:
     if not summary["scores"]:
         return None
-    table = _table("Score", "submission", "score", "95 % interval", "rank", "95 % interval", "against reference")
+    table = _table("Score", "submission", "score", "95 % interval", "rank", "vs reference")
     for row in summary["scores"]:
         name = escape(row["submission"]) + (" (untuned)" if row["untuned"] else "")
         table.add_row(
             name,
             text.score(row["score"]),
             text.interval(row["ci95"], text.score),
-            str(row["rank"]),
-            text.interval(row["rank_ci95"]),
+            str(row["rank"]) + (f" ({text.interval(row['rank_ci95'])})" if row["rank_ci95"] else ""),
             text.score(row["score_vs_reference"]),
         )
     return table
@@ -75,8 +74,8 @@ def _medians(summary: dict[str, Any]) -> Table | None:
     if not summary["cells"]:
         return None
     unit = text.UNITS[summary["ranked_by"]]
-    title = f"Time to target ({unit}): medians over studies"
-    table = _table(title, "workload", "submission", "median", "95 % interval", "hits", "steps", "seconds")
+    title = f"Time to target ({unit}): medians over studies, with 95 % intervals"
+    table = _table(title, "workload", "submission", "median", "interval", "hits", "steps", "seconds")
     for workload in summary["workloads"]:
         for i, (name, row) in enumerate(summary["cells"].items()):
             cell = row[workload]
@@ -84,8 +83,8 @@ def _medians(summary: dict[str, Any]) -> Table | None:
                 escape(workload) if i == 0 else "",
                 escape(name),
                 text.number(cell["median"]) + ("*" if cell["starred"] else ""),
-                text.interval(cell["ci95"]),
-                f"{cell['hits']} of {cell['studies']}",
+                text.interval(cell["ci95"]).replace(" to ", "\N{EN DASH}"),
+                f"{cell['hits']}/{cell['studies']}",
                 text.number(summary["steps_to_target"][name][workload]),
                 text.number(summary["time_to_target_s"][name][workload]),
             )

@@ -180,7 +180,7 @@ def test_terminal_summary_names_the_verdict_and_survives_markup_in_names(tmp_pat
     terminal.print_summary(results.score(path), Console(file=stream, width=200))
     assert "equivalent" in stream.getvalue()
     assert stream.getvalue().index("Time to target") < stream.getvalue().index("Pairs") < stream.getvalue().index("Score")
-    assert stream.getvalue().count("1 to 1") == 2  # ranks, shared
+    assert stream.getvalue().count("1 (1 to 1)") == 2  # ranks, shared
     assert "[bold]" in stream.getvalue()
 
 
