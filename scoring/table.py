@@ -7,6 +7,7 @@ is infinite in all, and a unit that was not measured is infinite too.
 
 import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
@@ -149,7 +150,7 @@ class Board:
         """Expected trials without a row."""
         return sorted(self.expected - {trial.key for trial in self.trials})
 
-    @property
+    @functools.cached_property
     def steps_only(self) -> bool:
         """P5: the clock was too unsteady on too many trials, so the board ranks by optimizer steps x c."""
         return sum(trial.noisy for trial in self.trials) > NOISY_SHARE * len(self.trials)
