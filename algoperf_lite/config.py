@@ -132,13 +132,13 @@ def load_logs(name_or_path: str) -> LogBenchmark:
             f"{path}{_line(text, 'workload')}: workload is {tables!r}, accepted: tables, [[workload]] each"
         )
     config = convert(raw | {"workload": []}, LogBenchmark, path, text)
+    _require_finite(config, path, text)
     found: list[LogWorkload] = []
     for table, part in zip(tables, _parts(text, "workload"), strict=False):
         workload = convert(table, LogWorkload, path, part, "workload")
         if workload.name in [w.name for w in found]:
             raise errors.UserError(f"{path}{_line(part, 'name')}: workload {workload.name!r} is there twice; remove one")
-        if not math.isfinite(workload.target):
-            raise errors.UserError(f"{path}{_line(part, 'target')}: target is {workload.target}, accepted: a finite number")
+        _require_finite(workload, path, part)
         found.append(workload)
     bases = [w.name for w in found if w.held_out_of is None]
     if not bases:
@@ -147,6 +147,13 @@ def load_logs(name_or_path: str) -> LogBenchmark:
         if workload.held_out_of is not None and workload.held_out_of not in bases:
             raise errors.unknown(f"base workload of {workload.name} in {path}:", workload.held_out_of, bases)
     return msgspec.structs.replace(config, workload=found)
+
+
+def _require_finite(struct: Struct, path: pathlib.Path, text: str) -> None:
+    for key in struct.__struct_fields__:
+        value = getattr(struct, key)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise errors.UserError(f"{path}{_line(text, key)}: {key} is {value}, accepted: a finite number")
 
 
 def log_boards() -> list[str]:

@@ -17,6 +17,7 @@ from scoring.table import Board, Curve, Key, Trial, Workload
 TIE = 1e-9  # scores nearer than this share a rank: they differ by rounding alone
 TAU_LIMITS = (2.0, 3.0, 6.0, 10.0)
 Curves = Mapping[Key, Curve]
+NOTHING = Curve(np.empty(0), {})  # of a trial that ended before its first evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ def board_scores(board: Board) -> dict[str, float]:
 
 
 def ablate(board: Board, curves: Curves, one_machine: bool = True) -> list[Ablation]:
-    """The rules as they are, then one change a row. `curves` are those of the board's trials.
+    """The rules as they are, then one change a row. `curves` are those of the board's trials that were evaluated.
 
     `one_machine`: all trials ran on one kind of machine, so that seconds may be compared.
     """
@@ -165,7 +166,7 @@ def _moved_targets(board: Board, curves: Curves) -> Iterator[tuple[str, str, Boa
         }
 
         def hit(trial: Trial, moved=moved) -> Trial:
-            workload, curve = moved[trial.workload], curves[trial.key]
+            workload, curve = moved[trial.workload], curves.get(trial.key, NOTHING)
             index = curve.first_hit(workload.target, workload.direction)
             missed = dataclasses.replace(trial, hit=False, evaluation=-1)
             return missed if index < 0 else _at(trial, curve, index)
@@ -205,9 +206,9 @@ def metric_sd(board: Board, curves: Curves, workload: str) -> float:
     near, far = [], []
     for trials in groups.values():
         hits = [trial.evaluation for trial in trials if trial.hit]
-        at = min(hits) if hits else min(len(curves[t.key].values) for t in trials) - 1
-        values = [curves[t.key].values[at] for t in trials if len(curves[t.key].values) > at >= 0]
-        finite = [value for value in values if math.isfinite(value)]
+        seen = [curves[t.key].values for t in trials if t.key in curves]
+        at = min(hits) if hits else min(map(len, seen), default=0) - 1
+        finite = [values[at] for values in seen if len(values) > at >= 0 and math.isfinite(values[at])]
         if len(finite) > 1:
             (near if hits else far).append(float(np.var(finite, ddof=1)))
     variances = near or far

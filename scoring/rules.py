@@ -17,6 +17,7 @@ class Rules:
       winner: of a study's trials that hit, the one with the smallest `time`, or with the smallest `index` of evaluation
         (a tie goes to the smaller time).
       absent: a study without a readable trial is a `miss`, or is `dropped` from the median.
+      stop: where a miss is counted in verdicts, in budgets: our clock's second stop (P4), or AlgoPerf's budget itself.
       limit: a time over this multiple of the field's best is a miss.
       tau_max: where the integral of the performance profile ends.
       points: of the linear grid from 1 to `tau_max` on which it is integrated; None: the exact integral.
@@ -25,6 +26,7 @@ class Rules:
     unit: Unit = "reference_steps"
     winner: Literal["time", "index"] = "time"
     absent: Literal["miss", "dropped"] = "miss"
+    stop: float = 1.25
     limit: float = 4.0
     tau_max: float = 4.0
     points: int | None = 100
@@ -37,5 +39,5 @@ class Rules:
 
 OURS = Rules()
 """Boards of algoperf-lite."""
-ALGOPERF = Rules(unit="seconds", winner="index", absent="dropped")
+ALGOPERF = Rules(unit="seconds", winner="index", absent="dropped", stop=1.0)
 """AlgoPerf's official logs, v0.5 and v0.6."""

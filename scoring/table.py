@@ -18,7 +18,6 @@ from scoring.rules import OURS, Rules, Unit
 Key = tuple[str, str, int, int]  # submission, workload, study, trial
 
 NOISY_SHARE = 0.10  # a board with a larger share of noisy trials ranks by steps x c (P5)
-STOP = 1.25  # the clock's second stop, in budgets of reference steps (P4)
 
 
 class Unscorable(ValueError):
@@ -162,12 +161,9 @@ class Board:
 
     @property
     def limits(self) -> np.ndarray:
-        """[workloads] time at which a miss is counted: the clock's second stop, or AlgoPerf's budget.
-
-        No hit of ours exceeds it; AlgoPerf tests the budget only at evaluations.
-        """
-        stop = STOP if self.rules.unit == "reference_steps" else 1.0
-        return np.array([stop * workload.budget for workload in self.workloads])
+        """[workloads] time at which a miss is counted. No hit of ours exceeds it; AlgoPerf tests its budget only at
+        evaluations."""
+        return np.array([self.rules.stop * workload.budget for workload in self.workloads])
 
     def require_complete(self) -> None:
         """Raise `Unscorable` with the names of what is missing: an unfinished board gets no score."""

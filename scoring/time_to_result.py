@@ -49,6 +49,19 @@ def study_times(board: Board, unit: Unit, shown: Unit | None = None) -> np.ndarr
     return times
 
 
+def spacing(board: Board) -> np.ndarray:
+    """[submissions, workloads] time between two evaluations in the board's unit.
+
+    Evaluations of our boards are spaced in optimizer steps: times the unit's cost of a step, as the cell's hits show it.
+    """
+    interval = np.array([workload.interval for workload in board.workloads], float)
+    if board.rules.unit == "seconds":
+        return np.tile(interval, (len(board.entrants), 1))
+    times, steps = (medians(study_times(board, board.unit, shown)) for shown in (board.unit, "steps"))
+    step = np.divide(times, steps, out=np.ones_like(times), where=np.isfinite(times) & np.isfinite(steps))
+    return interval * step
+
+
 def medians(times: np.ndarray, rules: Rules = OURS) -> np.ndarray:
     """[..., studies] -> [...]: median over studies; a study without a hit is inf and stays in.
 

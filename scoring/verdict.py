@@ -54,6 +54,8 @@ class _Pair:
 
     a: int
     b: int
+    look: int
+    studies: int  # that both have
     kept: np.ndarray  # [workloads] enter d
     d: float
     error: float  # standard error of d
@@ -82,16 +84,17 @@ def verdicts(
 
     Args:
       times: [entrants, workloads, studies] study times in the order of the studies; inf for a study that missed. A study
-        that is absent (NaN) counts as one that missed: nobody gains by leaving out files.
+        that is absent (NaN) on all workloads does not exist: a pair is judged by as many studies as both have. One
+        that is absent on some of them has missed there.
       limits: [workloads] the time at which a miss is counted, in the same unit.
       paired: pair by common seeds, if the benchmark file declares it.
-      intervals: [workloads] time between two evaluations. A time is only known to within one, so its variance is at
-        least interval^2 / 12 (Sheppard): studies that hit at the same evaluation by chance are not certainty.
+      intervals: [entrants, workloads] time between two evaluations, in the same unit. A time is only known to within
+        one, so its variance is at least interval^2 / 12 (Sheppard): studies that hit at the same evaluation by chance
+        are not certainty.
     """
-    look = last_look(times.shape[-1])
-    seen = times[..., : look or times.shape[-1]]
+    own = [found[:, ~np.isnan(found).all(axis=0)] for found in times]
     chosen = list(itertools.combinations(range(len(entrants)), 2)) if pairs is None else pairs
-    evidence = [_evidence(a, b, seen, limits, paired, intervals) for a, b in chosen]
+    evidence = [_evidence(a, b, own[a], own[b], limits, paired, intervals) for a, b in chosen]
     tests = np.array([p for pair in evidence for p in (pair.p, pair.hits_p if pair.hits_least <= ALPHA else math.nan)])
     levels, rejected = holm(tests)
     return [
@@ -99,8 +102,6 @@ def verdicts(
             entrants,
             workloads,
             pair,
-            look,
-            times.shape[-1],
             paired,
             levels[2 * i],
             max(1, int((~np.isnan(tests)).sum())),
@@ -127,24 +128,35 @@ def holm(p: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
     return levels, rejected
 
 
-def _evidence(a: int, b: int, times: np.ndarray, limits: np.ndarray, paired: bool, intervals: np.ndarray | None) -> _Pair:
-    n = times.shape[-1]
+def _evidence(
+    a: int,
+    b: int,
+    times_a: np.ndarray,
+    times_b: np.ndarray,
+    limits: np.ndarray,
+    paired: bool,
+    intervals: np.ndarray | None,
+) -> _Pair:
+    studies = min(times_a.shape[-1], times_b.shape[-1])
+    look = last_look(studies)
+    n = look or studies
+    times = np.stack([times_a[:, :n], times_b[:, :n]])
     hit = np.isfinite(times)
-    misses = n - hit.sum(axis=-1)  # [entrants, workloads]
-    kept = (2 * misses[[a, b]] <= n).all(axis=0)  # neither misses in most studies
-    hits = (int(hit[a][~kept].sum()), int(hit[b][~kept].sum()))
-    hits_p, least = exact_hits(hit[a][~kept].sum(axis=-1), hit[b][~kept].sum(axis=-1), n)
+    misses = n - hit.sum(axis=-1)  # [2, workloads]
+    kept = (2 * misses <= n).all(axis=0) & (n > 0)  # neither misses in most studies
+    hits = (int(hit[0][~kept].sum()), int(hit[1][~kept].sum()))
+    hits_p, least = exact_hits(hit[0][~kept].sum(axis=-1), hit[1][~kept].sum(axis=-1), n)
     if not kept.any():
-        return _Pair(a, b, kept, math.nan, math.nan, math.nan, math.nan, hits, hits_p, least)
+        return _Pair(a, b, look, studies, kept, math.nan, math.nan, math.nan, math.nan, hits, hits_p, least)
     worst = np.maximum(limits[:, None], np.where(hit, times, 0).max(axis=(0, 2))[:, None])
     filled = np.where(hit, times, worst)
-    logs = np.log(filled)[:, kept].mean(axis=1)  # [entrants, studies]
+    logs = np.log(filled)[:, kept].mean(axis=1)  # [2, studies]
     floors = [0.0, 0.0]  # variance of one study's mean log time that the evaluation grid alone gives
     if intervals is not None:
-        middle = np.median(filled[[a, b]], axis=-1)[:, kept]  # [2, kept]
-        floors = (((intervals[kept] / middle) ** 2 / 12).sum(axis=1) / kept.sum() ** 2).tolist()
-    d, error, df = _difference(logs[a], logs[b], paired, floors)
-    return _Pair(a, b, kept, d, error, df, _p_value(d, error, df), hits, hits_p, least)
+        middle = np.median(filled, axis=-1)[:, kept]  # [2, kept]
+        floors = (((intervals[[a, b]][:, kept] / middle) ** 2 / 12).sum(axis=1) / kept.sum() ** 2).tolist()
+    d, error, df = _difference(logs[0], logs[1], paired, floors)
+    return _Pair(a, b, look, studies, kept, d, error, df, _p_value(d, error, df), hits, hits_p, least)
 
 
 def _difference(
@@ -202,8 +214,6 @@ def _verdict(
     entrants: tuple[str, ...],
     workloads: tuple[str, ...],
     pair: _Pair,
-    look: int,
-    studies: int,
     paired: bool,
     level: float,
     tests: int,
@@ -216,9 +226,9 @@ def _verdict(
         half = float(special.stdtrit(pair.df, 1 - level / 2)) * pair.error
         low, high = pair.d - half, pair.d + half
     inside = low > -MARGIN and high < MARGIN
-    word, additions = _word(pair, look, inside, rejected)
-    if look and studies != look:
-        additions += (f"judged by the first {look} of {studies} studies, the last look reached",)
+    word, additions = _word(pair, inside, rejected)
+    if pair.look and pair.studies != pair.look:
+        additions += (f"judged by the first {pair.look} of {pair.studies} studies, the last look reached",)
     return Verdict(
         a=entrants[pair.a],
         b=entrants[pair.b],
@@ -228,21 +238,21 @@ def _verdict(
         interval=(math.exp(low), math.exp(high)),
         alpha=float(level),
         p=pair.p,
-        look=look,
+        look=pair.look,
         workloads=tuple(name for name, kept in zip(workloads, pair.kept, strict=True) if kept),
         by_hits=tuple(name for name, kept in zip(workloads, pair.kept, strict=True) if not kept),
         hits=pair.hits,
         hits_p=pair.hits_p,
         further={
-            name: further_studies(pair.error, pair.df, look or studies, studies, size, ALPHA / tests, paired)
+            name: further_studies(pair.error, pair.df, pair.look or pair.studies, pair.studies, size, ALPHA / tests, paired)
             for name, size in (("5%", math.log(1.05)), ("10%", math.log(1.10)))
         },
     )
 
 
-def _word(pair: _Pair, look: int, inside: bool, rejected: tuple[bool, bool]) -> tuple[str, tuple[str, ...]]:
+def _word(pair: _Pair, inside: bool, rejected: tuple[bool, bool]) -> tuple[str, tuple[str, ...]]:
     """The order of P17: better or worse, else equivalent, else not separable."""
-    if not look:
+    if not pair.look:
         return "not separable", ("fewer than 3 studies cannot separate anything",)
     by_time, by_hits = rejected
     lead = np.sign(pair.hits[1] - pair.hits[0])  # as d: negative where A is ahead

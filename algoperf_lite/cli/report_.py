@@ -1,7 +1,9 @@
 """`report`: one self-contained HTML page, with tables and figures beside it."""
 
 import argparse
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
 from algoperf_lite import errors
 from algoperf_lite.cli import score_
@@ -31,13 +33,23 @@ def main(args: argparse.Namespace) -> int:
     from algoperf_lite.report import page
 
     if args.tensorboard and args.benchmark:
-        raise errors.UserError(
-            "--tensorboard needs a run directory; AlgoPerf's logs have event files of their own"
-        )
-    print(f"report: {page.write(args.dir, args.out, args.light, args.benchmark)}")
+        raise errors.UserError("--tensorboard needs a run directory; AlgoPerf's logs have event files of their own")
+    with _writing("--out takes the name of an HTML file"):
+        print(f"report: {page.write(args.dir, args.out, args.light, args.benchmark)}")
     if args.tensorboard:
         from algoperf_lite.report import tensorboard
 
-        count = tensorboard.write(args.dir, args.tensorboard)
+        with _writing("--tensorboard takes a folder"):
+            count = tensorboard.write(args.dir, args.tensorboard)
         print(f"event files of {count} trials: {args.tensorboard}; see them with `tensorboard --logdir {args.tensorboard}`")
     return 0
+
+
+@contextlib.contextmanager
+def _writing(accepted: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise errors.UserError(
+            f"cannot write {e.filename}: {e.strerror}; {accepted} in a folder that can be written"
+        ) from e

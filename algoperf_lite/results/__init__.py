@@ -7,6 +7,7 @@
 import pathlib
 from typing import Any
 
+from algoperf_lite import config, errors
 from algoperf_lite.results.summary import summarise
 from algoperf_lite.results.table import About, Results, Run, median_run
 
@@ -18,6 +19,12 @@ def read(path: str | pathlib.Path, benchmark: str | None = None) -> Results:
     if benchmark is None:
         from algoperf_lite.results import run_directory
 
+        path = pathlib.Path(path)
+        if not (path / "benchmark.json").exists() and any(path.glob("*/study_*")):
+            raise errors.UserError(
+                f"{path} is no run directory; if it holds logs of AlgoPerf, name their board: --benchmark "
+                f"{', '.join(config.log_boards())}"
+            )
         return run_directory.read(path)
     from algoperf_lite.results import algoperf_logs
 

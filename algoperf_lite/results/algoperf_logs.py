@@ -28,7 +28,9 @@ LAYOUT = f"SUBMISSION/study_J/WORKLOAD_FRAMEWORK/trial_K/{FILE}"
 FRAMEWORKS = ("jax", "pytorch")
 UNITS_APART = 20  # evaluations this many times denser or sparser than the eval period are in another unit
 RANGES = {"accuracy": (0.0, 1.0), "mean_average_precision": (0.0, 1.0), "ssim": (-1.0, 1.0), "bleu": (0.0, 100.0)}
+FIRST_STEP_S = 0.01  # the first evaluation follows the first step, which no machine compiles and runs in less
 WER_PERCENT = 5.0  # no trial of the official logs stays above it; 500 % errors throughout are per cent
+BEYOND = 1.2  # budgets; a run ends at the first evaluation after its budget
 TWIN = "accumulated_submission_time"  # equals `score` in every official file
 AGAIN = "copy the file again"
 MEND = f"correct the line or {AGAIN}"
@@ -60,6 +62,7 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
         hparams[key] = _hparams(folder / "hparams.json")
     if not rows:
         raise errors.UserError(f"{path}: none of its {len(folders)} trial folders has evaluations in {FILE}")
+    _require_this_board(path, board, rows)
     notes += _notes(board, studies, rows, absent, curves)
     return Results(
         path,
@@ -268,11 +271,8 @@ def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: co
         if bad.any():
             raise errors.UserError(f"{path}:{lines[int(bad.argmax())]}: {text}")
 
-    def goes_back(column: np.ndarray) -> np.ndarray:
-        return np.diff(column, prepend=0.0) <= 0
-
     refuse(~np.isfinite(steps), f"global_step is not a finite number; {MEND}")
-    refuse(goes_back(steps), f"global_step does not grow from above 0; {TWO_RUNS}")
+    refuse((steps <= 0) | (np.diff(steps, prepend=0.0) < 0), f"global_step does not grow from above 0; {TWO_RUNS}")
     refuse(~np.isfinite(times), f"score, the seconds since the start, is not a finite number; {MEND}")
     refuse(times <= 0, f"score, the seconds since the start, is not above 0; {AGAIN}")
     refuse(np.diff(times, prepend=0.0) < 0, f"score, the seconds since the start, goes back; {TWO_RUNS}")
@@ -282,7 +282,8 @@ def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: co
     )
     period, budget = workload.eval_period_s, factor * workload.budget_s
     gap = float(np.median(np.diff(times))) if len(times) > 2 else period
-    if not period / UNITS_APART <= gap <= UNITS_APART * period or times[-1] > UNITS_APART * budget:
+    dense, sparse = gap < period / UNITS_APART or times[0] < FIRST_STEP_S, gap > UNITS_APART * period
+    if dense or sparse or times[-1] > UNITS_APART * budget:
         raise errors.UserError(
             f"{path}:{lines[-1]}: score ends at {times[-1]:.6g} after {len(times)} evaluations; accepted: seconds, of "
             f"which {workload.name} has {period:g} between evaluations and {budget:g} in all; convert score to seconds, or "
@@ -294,7 +295,7 @@ def _check(path: pathlib.Path, lines: list[int], table: np.ndarray, workload: co
         finite & ((values < low) | (values > high)),
         f"validation/{workload.metric} is outside {low:g} to {high:g}; in another unit, such as per cent? convert it",
     )
-    if workload.metric == "wer" and finite.any() and values[finite].min() > WER_PERCENT:
+    if workload.metric == "wer" and finite.sum() > 2 and values[finite].min() > WER_PERCENT:
         refuse(finite, f"validation/wer is never below {WER_PERCENT:g}: in per cent? convert it to errors per word")
 
 
@@ -344,6 +345,22 @@ def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload) -> 
     )
 
 
+def _require_this_board(path: pathlib.Path, board: config.LogBenchmark, rows: list[scoring.Trial]) -> None:
+    """Refuse logs of another ruleset or version: most studies with more trials, or most misses far beyond the budget."""
+    trials = np.median(list(collections.Counter(row.key[:3] for row in rows).values()))
+    budget = {w.name: board.budget_factor * w.budget_s for w in board.workload}
+    late = [row.charged_seconds / budget[row.workload] for row in rows if not row.hit]
+    if trials > board.trials or (late and np.median(late) > BEYOND):
+        seen = (
+            f"most studies have {trials:g} trials, the board has {board.trials}"
+            if trials > board.trials
+            else f"most trials that missed ran on to {np.median(late):.2g} times the budget and more"
+        )
+        raise errors.UserError(
+            f"{path}: these are no logs of {board.name}: {seen}; name another --benchmark: {', '.join(config.log_boards())}"
+        )
+
+
 def _notes(
     board: config.LogBenchmark,
     studies: dict[str, list[int]],
@@ -359,6 +376,8 @@ def _notes(
     if blank:
         which = ", ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(blank.items()))
         yield "not a number", f"Trials with validation metrics that are no numbers, which never hit: {which}."
+    if board.reference is not None and board.reference not in studies:
+        yield "no reference", f"Speed-ups are against {board.reference}, which is not among these submissions."
     trials = collections.Counter(row.key[:3] for row in rows)
     found = collections.Counter(where[:2] for where in trials)
     nothing = [f"{s} on {w.name}" for s in studies for w in board.workload if not found[s, w.name]]

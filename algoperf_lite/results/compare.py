@@ -41,12 +41,15 @@ def compare(a: str, b: str, board: str | None = None, benchmark: str | None = No
         return _within(_load(board, benchmark), a, b)
     (path_a, name_a), (path_b, name_b) = _split(a), _split(b)
     left, right = _load(path_a, benchmark), _load(path_b, benchmark)
+    same = left.path.resolve() == right.path.resolve()
     if (name_a is None) != (name_b is None):
         raise errors.UserError(f"{a} against {b}: name a submission on both sides (FOLDER:NAME) or on neither")
     if name_a is not None and name_b is not None:
-        pairs = [(_known(left, name_a), _known(right, name_b))]
-        if left.path.resolve() == right.path.resolve():
+        if same:
             return _within(left, name_a, name_b)
+        pairs = [(_known(left, name_a), _known(right, name_b))]
+    elif same:
+        raise errors.UserError(f"{a} against itself; two submissions of it: algoperf-lite compare A B --in {path_a}")
     else:
         both = [name for name in left.board.entrants if name in right.board.entrants]
         if not both:
@@ -95,12 +98,11 @@ def _within(results: Results, a: str, b: str) -> dict[str, Any]:
     if a == b:
         raise errors.UserError(f"{a!r} against itself; name two submissions of {', '.join(results.board.entrants)}")
     summary = summary_module.summarise(results)
-    twins = {frozenset(pair) for pair in results.about.twins}
-    if frozenset((a, b)) in twins:
+    hidden = {twin: first for first, twin in results.about.twins}  # a twin has no verdict of its own
+    if hidden.get(a, a) == hidden.get(b, b):
         raise errors.UserError(
             f"{a} and {b} are one file: an A/A control, not a comparison; see `algoperf-lite score {results.path}`"
         )
-    hidden = {twin: first for first, twin in results.about.twins}  # a twin has no verdict of its own
     pair = next(p for p in summary["pairs"] if {p["a"], p["b"]} == {hidden.get(a, a), hidden.get(b, b)})
     pair = pair if pair["a"] == hidden.get(a, a) else turned(pair)
     notes = [f"{name} is the file of {hidden[name]}, whose verdict is shown" for name in (a, b) if name in hidden]
@@ -116,30 +118,29 @@ def _across(left: Results, right: Results, pairs: list[tuple[str, str]]) -> dict
     if left.board.unit != right.board.unit:  # one clock was unsteady: both are compared by what needs no clock
         left, right = (_in_steps(side) for side in (left, right))
     names, notes = _common(left, right)
-    n = min(left.board.studies, right.board.studies)
-    if left.board.studies != right.board.studies:
-        notes.append(
-            f"the first {n} studies of each: {left.path} has {left.board.studies}, {right.path} {right.board.studies}"
-        )
     if left.about.ruleset != right.about.ruleset or left.board.points != right.board.points:
         notes.append("the boards tune differently: a study's time is the best of another number of trials")
     sides = {id(side): summary_module.summarise(side) for side in (left, right)}
-    columns = [[w.name for w in side.board.workloads].index(name) for side in (left, right) for name in names]
-    columns = columns[: len(names)], columns[len(names) :]
-    times = np.stack(
-        [
-            scoring.study_times(side.board, side.board.unit)[side.board.entrants.index(name), columns[i], :n]
-            for pair in pairs
-            for i, (side, name) in enumerate(zip((left, right), pair, strict=True))
-        ]
-    )
-    labels = tuple(f"{side.path}:{name}" for pair in pairs for side, name in zip((left, right), pair, strict=True))
-    spacing = np.array([left.board.workloads[c].interval for c in columns[0]], float)
+    entries = [(side, name) for pair in pairs for side, name in zip((left, right), pair, strict=True)]
+    columns = {id(side): [[w.name for w in side.board.workloads].index(name) for name in names] for side in (left, right)}
+    studies = max(left.board.studies, right.board.studies)
+    times = np.full((len(entries), len(names), studies), np.nan)
+    spacing = np.empty(times.shape[:2])
+    for i, (side, name) in enumerate(entries):
+        row, of = side.board.entrants.index(name), columns[id(side)]
+        times[i, :, : side.board.studies] = scoring.study_times(side.board, side.board.unit)[row, of]
+        spacing[i] = scoring.spacing(side.board)[row, of]
+    counts = (~np.isnan(times)).any(axis=1).sum(axis=-1).tolist()
+    notes += [
+        f"{a} has {n} studies and {b} {m}: the first {min(n, m)} of each are judged"
+        for (a, b), n, m in zip(pairs, counts[::2], counts[1::2], strict=True)
+        if n != m
+    ]
     found = scoring.verdicts(
-        labels,
+        tuple(f"{side.path}:{name}" for side, name in entries),
         tuple(names),
         times,
-        left.board.limits[columns[0]],
+        left.board.limits[columns[id(left)]],
         intervals=spacing,
         pairs=[(2 * i, 2 * i + 1) for i in range(len(pairs))],
     )

@@ -202,7 +202,7 @@ def _cells(board: scoring.Board) -> dict[str, Any]:
 def _pairs(results: Results) -> list[dict[str, Any]]:
     """Verdicts on every pair of different files; a twin is a control, not a claim, and would only cost power.
 
-    Over the base workloads, and over as many studies as every entrant has: looks are at equal numbers.
+    Over the base workloads.
     """
     board, about = results.board, results.about
     base = [i for i, workload in enumerate(board.workloads) if workload.held_out_of is None]
@@ -210,14 +210,13 @@ def _pairs(results: Results) -> list[dict[str, Any]]:
     field = [i for i, name in enumerate(board.entrants) if name not in twins]
     entrants = tuple(board.entrants[i] for i in field)
     times = scoring.study_times(board, board.unit)[field][:, base]
-    common = min((~np.isnan(times)).any(axis=1).sum(axis=-1)) if len(field) else 0
     drivers = collections.defaultdict(set)
     for key, run in results.runs.items():
         drivers[key[0]].add(run.spec.driver)
-    spacing = np.array([workload.interval for workload in board.base], float)
+    spacing = scoring.spacing(board)[field][:, base]
     names = tuple(workload.name for workload in board.base)
     rows = []
-    for found in scoring.verdicts(entrants, names, times[..., :common], board.limits[base], about.paired, spacing):
+    for found in scoring.verdicts(entrants, names, times, board.limits[base], about.paired, spacing):
         row = pair_row(found)
         if drivers[found.a] != drivers[found.b]:
             row["additions"].append("different drivers (dispatch against scan)")

@@ -62,7 +62,8 @@ class Results:
 
     Attributes:
       path: the folder that was read.
-      curves, hparams: of every trial that was begun, finished or not.
+      curves: of every trial that was evaluated, finished or not.
+      hparams: of every trial that was begun.
       benchmark, runs: the records of a run directory; None and empty for AlgoPerf's logs.
     """
 
