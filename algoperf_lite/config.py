@@ -14,6 +14,10 @@ from algoperf_lite import errors, registry
 from algoperf_lite.records import Struct
 
 LOGS = "algoperf-logs"
+DIRECTIONS = {  # of AlgoPerf's metrics
+    **dict.fromkeys(("loss", "wer", "ppl", "ce_loss", "ctc_loss", "error_rate", "l1_loss"), "min"),
+    **dict.fromkeys(("accuracy", "ssim", "bleu", "mean_average_precision"), "max"),
+}
 ACCEPTED = {
     "name": "a text",
     "version": "a whole number",
@@ -123,7 +127,8 @@ def load_logs(name_or_path: str) -> LogBenchmark:
     path, text, raw = _parse(name_or_path)
     if raw.get("kind") != LOGS:
         raise errors.UserError(
-            f"{name_or_path} is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark\n"
+            f"{name_or_path} is no board of AlgoPerf's logs: it lacks `kind = \"{LOGS}\"`. A run directory holds its own "
+            "benchmark and needs no --benchmark\n"
             f"  boards of logs: {', '.join(log_boards())}"
         )
     tables = raw.get("workload", [])
@@ -139,6 +144,11 @@ def load_logs(name_or_path: str) -> LogBenchmark:
         if workload.name in [w.name for w in found]:
             raise errors.UserError(f"{path}{_line(part, 'name')}: workload {workload.name!r} is there twice; remove one")
         _require_finite(workload, path, part)
+        if workload.direction != DIRECTIONS.get(workload.metric, workload.direction):
+            raise errors.UserError(
+                f"{path}{_line(part, 'direction')}: direction of {workload.metric} is {workload.direction!r}, "
+                f"accepted: {DIRECTIONS[workload.metric]!r}"
+            )
         found.append(workload)
     bases = [w.name for w in found if w.held_out_of is None]
     if not bases:

@@ -219,7 +219,11 @@ class RunDirectory:
         """
         path = self.path / "benchmark.json"
         if not path.is_file():
-            raise errors.UserError(f"{self.path} is no run directory: it has no benchmark.json")
+            if not self.path.exists():
+                raise errors.UserError(f"{self.path} does not exist; accepted: a run directory, such as runs/demo")
+            inside = sorted(p.parent for p in self.path.glob("*/benchmark.json"))
+            near = f"; did you mean {inside[0]}?" if inside else ""
+            raise errors.UserError(f"{self.path} is no run directory: it has no benchmark.json{near}")
         raw = _read(path, dict)
         if raw.get("format", 0) > FORMAT:
             raise errors.UserError(

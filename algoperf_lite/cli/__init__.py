@@ -55,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             self.exit(2, f"error: {message}{hint}\n  see `{self.prog} --help`\n")
 
+    class Command(Parser):
+        def parse_known_args(self, args=None, namespace=None):
+            """What a command does not know is its own error, with its own flags as the nearest match."""
+            found, unknown = super().parse_known_args(args, namespace)
+            if unknown:
+                self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            return found, unknown
+
     root = Parser(
         prog="algoperf-lite",
         description="Compare training algorithms honestly: fixed workloads, time to a target, tuning inside the score.",
@@ -62,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"algoperf-lite {__version__}")
-    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Command)
     for name in COMMANDS:
         module = _module(name)
         sub = commands.add_parser(

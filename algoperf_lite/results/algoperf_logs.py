@@ -57,7 +57,7 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
         if curve is None:
             absent.append(key)
             continue
-        rows.append(_trial(key, curve, info))
+        rows.append(_trial(key, curve, info, board.budget_factor))
         curves[key] = curve
         hparams[key] = _hparams(folder / "hparams.json")
     if not rows:
@@ -239,8 +239,14 @@ def _text(path: pathlib.Path) -> str:
 
 def _column(path: pathlib.Path, header: list[str], name: str) -> int:
     if name not in header:
-        alike = [column for column in header if ("/" in column) == ("/" in name)]
-        hint = "is it another workload's file?" if "/" in name else AGAIN
+        alike = [column for column in header if ("/" in column) == ("/" in name)] or header
+        hint = (
+            "the separator must be a comma"
+            if len(header) == 1
+            else "is it another workload's file?"
+            if "/" in name
+            else AGAIN
+        )
         raise errors.UserError(f"{path}:1: there is no column {name!r} among {_short(alike)}; {hint}")
     if header.count(name) > 1:
         raise errors.UserError(f"{path}:1: column {name!r} stands {header.count(name)} times; remove all but one")
@@ -324,14 +330,14 @@ def _workload(info: config.LogWorkload, factor: float) -> scoring.Workload:
     )
 
 
-def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload) -> scoring.Trial:
+def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload, factor: float) -> scoring.Trial:
     """The row. AlgoPerf has no cost factor and no reference step."""
     at = curve.first_hit(info.target, info.direction)
     seconds, steps = curve.times["seconds"], curve.times["steps"]
     hit = at >= 0
     return scoring.Trial(
         *key,
-        outcome="target_reached" if hit else "budget_exhausted",
+        outcome="target_reached" if hit else "ended_early" if _early(curve, info, factor) else "budget_exhausted",
         hit=hit,
         reference_steps=math.inf,
         seconds=float(seconds[at]) if hit else math.inf,
@@ -359,6 +365,11 @@ def _require_this_board(path: pathlib.Path, board: config.LogBenchmark, rows: li
         raise errors.UserError(
             f"{path}: these are no logs of {board.name}: {seen}; name another --benchmark: {', '.join(config.log_boards())}"
         )
+
+
+def _early(curve: scoring.Curve, info: config.LogWorkload, factor: float) -> bool:
+    """Whether a trial ended more than two evaluations before its budget: it gave up, crashed, or its file was cut."""
+    return float(curve.times["seconds"][-1]) < factor * info.budget_s - 2 * info.eval_period_s
 
 
 def _notes(
@@ -394,6 +405,13 @@ def _notes(
     if short:
         which = ", ".join(f"{s} on {w} ({n})" for (s, w), n in sorted(short.items()))
         yield "trials", f"Studies that do not have {board.trials} readable trials: {which}."
+    early = collections.Counter((row.submission, row.workload) for row in rows if row.outcome == "ended_early")
+    if early:
+        which = ", ".join(f"{s} on {w} ({n})" for (s, w), n in sorted(early.items()))
+        yield (
+            "ended early",
+            f"Trials that ended well before their budget without a hit: gave up, crashed, or the file is cut off: {which}.",
+        )
     budget = {w.name: board.budget_factor * w.budget_s for w in board.workload}
     late = [row for row in rows if row.hit and row.seconds > budget[row.workload]]
     if late:

@@ -86,9 +86,9 @@ def _scores(results: Results) -> list[dict[str, Any]]:
     ranks = scoring.ranks(values)
     base = [i for i, workload in enumerate(board.workloads) if workload.held_out_of is None]
     frozen = np.array([workload.reference for workload in board.base])
-    against = scoring.scores_vs_reference(medians[:, base], frozen, board.rules) if (frozen > 0).all() else None
-    intervals = scoring.score_intervals(times, lambda m: scoring.scores(m, board.rules, board.held_out))
-    beside = None if against is None else scoring.score_intervals(times[:, base], reference=frozen)
+    against = (lambda m: scoring.scores_vs_reference(m[..., base], frozen, board.rules)) if (frozen > 0).all() else None
+    intervals = scoring.score_intervals(times, lambda m: scoring.scores(m, board.rules, board.held_out), against=against)
+    beside = None if intervals is None else intervals.vs_reference
     studies = (~np.isnan(times)).sum(axis=-1).max(axis=-1)
     rows = [
         {
@@ -97,10 +97,8 @@ def _scores(results: Results) -> list[dict[str, Any]]:
             "ci95": None if intervals is None else intervals.score[i].tolist(),
             "rank": ranks[name],
             "rank_ci95": None if intervals is None else intervals.rank[i].tolist(),
-            "score_vs_reference": None if against is None else float(against[i]),
-            "score_vs_reference_ci95": None
-            if beside is None or beside.vs_reference is None
-            else beside.vs_reference[i].tolist(),
+            "score_vs_reference": None if against is None else float(against(medians)[i]),
+            "score_vs_reference_ci95": None if beside is None else beside[i].tolist(),
             "n_studies": int(studies[i]),
             "untuned": name in about.untuned,
             "added": about.added.get(name),
