@@ -14,7 +14,6 @@ from scoring import time_to_result
 from scoring.rules import Unit
 from scoring.table import Board, Curve, Key, Trial, Workload
 
-TIE = 1e-9  # scores nearer than this share a rank: they differ by rounding alone
 TAU_LIMITS = (2.0, 3.0, 6.0, 10.0)
 Curves = Mapping[Key, Curve]
 NOTHING = Curve(np.empty(0), {})  # of a trial that ended before its first evaluation
@@ -37,7 +36,7 @@ class Ablation:
 
 def ranks(scores: Mapping[str, float]) -> dict[str, int]:
     """1 + how many score higher: tied submissions share the better rank."""
-    return {name: 1 + sum(other > score + TIE for other in scores.values()) for name, score in scores.items()}
+    return dict(zip(scores, time_to_result.ranks(np.array(list(scores.values()))).tolist(), strict=True))
 
 
 def board_scores(board: Board) -> dict[str, float]:
@@ -110,7 +109,7 @@ def _swaps(base: Mapping[str, float], found: Mapping[str, float]) -> int:
 
 def _order(scores: Mapping[str, float], a: str, b: str) -> float:
     """The difference of two scores, 0 where it is rounding."""
-    return scores[a] - scores[b] if abs(scores[a] - scores[b]) > TIE else 0.0
+    return scores[a] - scores[b] if abs(scores[a] - scores[b]) > time_to_result.TIE else 0.0
 
 
 def _rows(board: Board, change: Callable[[Trial], Trial | None]) -> Board:

@@ -32,7 +32,7 @@ class ScoreIntervals:
     Attributes:
       score: [submissions, 2], of `ESTIMAND`.
       rank: [submissions, 2] whole numbers, of `RANK_ESTIMAND`; 1 is best, and equal scores share the better rank.
-      vs_reference: [submissions, 2], as `score`; None without frozen reference times.
+      vs_reference: [submissions, 2], as `score`, of the score against frozen times; None if not asked for.
       profile: [submissions, taus, 2] pointwise band of the expected profile of a repeated board; None if not asked for.
     """
 
@@ -46,11 +46,11 @@ def score_intervals(
     times: np.ndarray,
     score: Statistic = time_to_result.scores,
     *,
-    reference: np.ndarray | None = None,
+    against: Statistic | None = None,
     profile: Statistic | None = None,
     draws: int = DRAWS,
 ) -> ScoreIntervals | None:
-    """Percentile bootstrap of a board (P15); None with one study.
+    """Percentile bootstrap of a board (P15); None where a cell has a single study, whose noise nobody knows.
 
     The percentiles are moved so that the draws' median is the observed value. The estimand is the expectation of what
     was observed, so the observed value is right on average; the draws are not: they add noise to times that hold
@@ -59,11 +59,11 @@ def score_intervals(
     Args:
       times: [submissions, workloads, studies] study times.
       score: the board's score, with its rules and held-out columns.
-      reference: [workloads] frozen times of the reference, of the same columns as `times`.
+      against: the score against frozen reference times (`score_vs_reference`), from the same medians.
       profile: the board's performance profile, for its band.
       draws: of the bootstrap.
     """
-    if times.shape[-1] < 2:
+    if ((~np.isnan(times)).sum(axis=-1) == 1).any():  # and everybody's score hangs on that cell, by the field's best
         return None
     observed = time_to_result.medians(times, DROPPED)
     drawn = resampled_medians(times, draws)
@@ -76,11 +76,10 @@ def score_intervals(
         return np.moveaxis(np.clip(np.percentile(values, [2.5, 97.5], axis=0), 0, 1), 0, -1)
 
     seen, values = centred(score)
-    against = None if reference is None else centred(lambda m: time_to_result.scores_vs_reference(m, reference))[1]
     return ScoreIntervals(
         score=interval(values),
         rank=_rank_interval(seen, values),
-        vs_reference=None if against is None else interval(against),
+        vs_reference=None if against is None else interval(centred(against)[1]),
         profile=None if profile is None else interval(centred(profile)[1]),
     )
 
@@ -88,10 +87,7 @@ def score_intervals(
 def _rank_interval(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Scores [submissions] and their draws [draws, submissions] -> [submissions, 2]; contains the observed rank."""
 
-    def ranks(scores: np.ndarray) -> np.ndarray:  # 1 + number of strictly better; scores are sums, so up to rounding
-        return 1 + (scores[..., None, :] > scores[..., :, None] + 1e-9).sum(axis=-1)
-
-    drawn, observed = ranks(values), ranks(seen)
+    drawn, observed = time_to_result.ranks(values), time_to_result.ranks(seen)
     low = np.percentile(drawn, 2.5, axis=0, method="lower")
     high = np.percentile(drawn, 97.5, axis=0, method="higher")
     return np.stack([np.minimum(low, observed), np.maximum(high, observed)], axis=-1)

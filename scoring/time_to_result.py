@@ -12,6 +12,7 @@ import numpy as np
 from scoring.rules import OURS, Rules, Unit
 from scoring.table import Board, Trial
 
+TIE = 1e-9  # scores are sums: nearer than this they differ by rounding alone
 HeldOut = Sequence[tuple[int, int]]  # (column of a held-out variant, column of its base workload)
 
 
@@ -134,6 +135,11 @@ def scores_vs_reference(times: np.ndarray, reference: np.ndarray, rules: Rules =
     `times` are those of the base workloads alone: held-out rules ask what the field did.
     """
     return integrate(ratios(times, reference), rules)
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """[..., submissions] scores -> [..., submissions] ranks, 1 the best: 1 + how many score higher, by more than `TIE`."""
+    return 1 + (scores[..., None, :] > scores[..., :, None] + TIE).sum(axis=-1)
 
 
 def speedups(times: np.ndarray, reference: int, budgets: np.ndarray) -> np.ndarray:

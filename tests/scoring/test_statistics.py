@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scoring
-from scoring import statistics
+from scoring import statistics, time_to_result
 
 INF, NAN = math.inf, math.nan
 
@@ -22,6 +22,10 @@ def intervals(board, **more):
     found = statistics.score_intervals(board, **more)
     assert found is not None
     return found
+
+
+def against(medians):
+    return scoring.scores_vs_reference(medians, np.full(medians.shape[-1], 150.0))
 
 
 def profile(medians):
@@ -39,7 +43,8 @@ def board_of(drawn, holes=0.2):
     board = times(seed, (submissions, workloads, studies), sd)
     kind = np.random.default_rng(seed + 1).random(board.shape)
     board[kind < holes] = INF
-    board[kind > 1 - holes / 2] = NAN
+    gone = kind > 1 - holes / 2
+    board[gone & ((~gone).sum(axis=-1, keepdims=True) != 1)] = NAN  # a cell with a single study has no interval
     return board
 
 
@@ -47,11 +52,10 @@ def board_of(drawn, holes=0.2):
 @given(BOARDS)
 def test_every_interval_contains_what_was_observed(drawn):
     board = board_of(drawn)
-    found = intervals(board, reference=np.full(board.shape[1], 150.0), profile=profile, draws=100)
+    found = intervals(board, against=against, profile=profile, draws=100)
     medians = scoring.medians(board, scoring.ALGOPERF)
     scores = scoring.scores(medians)
-    ranks = 1 + (scores[None] > scores[:, None] + 1e-9).sum(axis=1)
-    seen = (scores, ranks, scoring.scores_vs_reference(medians, np.full(board.shape[1], 150.0)), profile(medians))
+    seen = (scores, time_to_result.ranks(scores), against(medians), profile(medians))
     for interval, value in zip((found.score, found.rank, found.vs_reference, found.profile), seen, strict=True):
         assert interval.shape == (*value.shape, 2)
         assert (interval[..., 0] <= value + 1e-12).all()
@@ -112,6 +116,29 @@ def test_one_study_has_no_interval():
     assert statistics.score_intervals(times(shape=(2, 2, 1))) is None
 
 
+def test_cell_with_a_single_study_leaves_nobody_an_interval_and_one_without_any_does():
+    board = times(shape=(3, 2, 3))
+    board[1, 0, 1:] = NAN
+    assert statistics.score_intervals(board) is None
+    board[1, 0, 0] = NAN
+    assert intervals(board).score.shape == (3, 2)
+    board[1, 0, :2] = 5, INF  # a study that missed is a study
+    assert intervals(board).score.shape == (3, 2)
+
+
+def test_score_against_the_reference_comes_from_the_same_draws_beside_held_out_columns():
+    # The caller picks the base columns; the held-out one fails its base for the score alone.
+    board = times(shape=(3, 3, 3))
+    board[0, 2] = INF
+    found = intervals(
+        board,
+        score=lambda medians: scoring.scores(medians, scoring.OURS, [(2, 1)]),
+        against=lambda medians: against(medians[..., :2]),
+    )
+    assert found.score[0].max() <= 0.5 < found.vs_reference[0].min()
+    assert np.array_equal(found.vs_reference, intervals(board, score=lambda medians: against(medians[..., :2])).score)
+
+
 def test_field_that_never_hits_scores_zero_and_shares_rank_one():
     found = intervals(np.full((2, 2, 3), INF))
     assert found.score.tolist() == [[0, 0], [0, 0]]
@@ -127,6 +154,11 @@ def test_ranks_of_entrants_far_apart_are_certain_and_of_tied_ones_are_not():
 def test_equal_scores_share_the_better_rank():
     board = np.ones((3, 2, 3)) * np.array([2.0, 1, 1])[:, None, None]
     assert intervals(board).rank.tolist() == [[3, 3], [1, 1], [1, 1]]
+
+
+def test_ranks_of_scores_that_differ_by_rounding_alone_are_shared():
+    found = time_to_result.ranks(np.array([[0.1 + 0.2, 0.3, 0.9], [0.3, 0.3 + 1e-6, 0.1]]))
+    assert found.tolist() == [[2, 2, 1], [2, 1, 3]]
 
 
 def test_score_of_the_caller_is_used():
