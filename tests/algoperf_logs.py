@@ -29,6 +29,11 @@ def benchmark(path: pathlib.Path, workloads: Mapping[str, str], held_out=None, *
     return str(path)
 
 
+def points(board: Boards) -> int:
+    """The most trials that a study has: `trials` of a board that these logs are of."""
+    return max(len(trials) for by_workload in board.values() for studies in by_workload.values() for trials in studies)
+
+
 def hit(seconds: float, metric: str = "loss", index: int | None = None) -> Evaluations:
     """Evaluations every PERIOD_S that first meet the target at `seconds`, after `index` others; inf: a miss."""
     bad, good = (0.9, 0.4) if metric == "loss" else (0.1, 0.6)

@@ -241,7 +241,7 @@ def _column(path: pathlib.Path, header: list[str], name: str) -> int:
     if name not in header:
         alike = [column for column in header if ("/" in column) == ("/" in name)] or header
         hint = (
-            "the separator must be a comma"
+            f"the separator must be a comma; where it is, {AGAIN}"
             if len(header) == 1
             else "is it another workload's file?"
             if "/" in name

@@ -38,6 +38,7 @@ def read(tmp_path):
     """Writes a board's files and reads them."""
 
     def make(workloads, board, held_out=None, **fields):
+        fields = {"trials": made.points(board)} | fields
         benchmark = made.benchmark(tmp_path / "board.toml", workloads, held_out, **fields)
         return results.read(made.write(tmp_path / "logs", workloads, board), benchmark)
 
@@ -231,7 +232,7 @@ def test_row_of_a_trial_has_its_times_and_what_it_cost(read):
     won, missed = found.board.trials
     assert (won.hit, won.seconds, won.steps, won.evaluation) == (True, 30.0, 31.0, 3)
     assert (won.charged_seconds, won.charged_steps) == (30.0, 31.0)
-    assert (missed.hit, missed.seconds, missed.evaluation, missed.outcome) == (False, INF, -1, "budget_exhausted")
+    assert (missed.hit, missed.seconds, missed.evaluation, missed.outcome) == (False, INF, -1, "ended_early")
     assert (missed.charged_seconds, missed.charged_steps) == (50.0, 41.0)
     assert found.hparams[won.key] == {"learning_rate": 0.1}
     assert found.curves[won.key].times["seconds"].tolist() == [27.0, 28.0, 29.0, 30.0]
@@ -281,7 +282,7 @@ def tabulated(logs, benchmark):
                     if evaluations:
                         times, values = np.array(evaluations).T
                         curve = scoring.Curve(values, {"seconds": times, "steps": np.arange(1.0, 1 + len(times))})
-                        rows.append(algoperf_logs._trial((submission, name, j, k), curve, info[name]))
+                        rows.append(algoperf_logs._trial((submission, name, j, k), curve, info[name], 1.0))
     return scoring.Board(
         name="made",
         workloads=tuple(algoperf_logs._workload(w, 1.0) for w in info.values()),
@@ -325,5 +326,5 @@ def test_random_board_agrees_with_the_second_implementation(seed, variants):
 @pytest.mark.parametrize("seed", [3, 4])
 def test_random_board_in_files_agrees_with_the_second_implementation(seed, tmp_path):
     logs, names = random_board(seed, ("u_a", "v_a"))
-    benchmark = made.benchmark(tmp_path / "board.toml", names, RANDOM_HELD)
+    benchmark = made.benchmark(tmp_path / "board.toml", names, RANDOM_HELD, trials=made.points(logs))
     agree(results.read(made.write(tmp_path / "logs", RANDOM, logs), benchmark).board, logs, names)

@@ -84,7 +84,7 @@ def test_workloads_of_one_side_alone_are_told(run):
 def test_other_number_of_studies_uses_those_that_both_have(run):
     found = compare.compare(run("old"), run("new", synthetic_run.benchmark(studies=5)))
     assert found["pairs"][0]["verdict"]["look"] == 3
-    assert any("first 3 studies" in note for note in found["notes"])
+    assert any("nadamw has 3 studies and nadamw 5: the first 3" in note for note in found["notes"])
 
 
 def test_seconds_are_compared_on_one_machine_alone(run):

@@ -79,9 +79,9 @@ REFUSED = {  # name -> (content, line, what is said, mend)
     ),
     "hours": (times(1 / 3600), 5, "score ends at 0.0111111", "convert score to seconds"),
     "milliseconds, two evaluations": (
-        made.text([(10000.0, 0.1), (20001.0, 0.6)], "accuracy"),
+        made.text([(10000.0, 0.1), (50001.0, 0.6)], "accuracy"),
         3,
-        "score ends at 20001",
+        "score ends at 50001",
         "convert score to seconds",
     ),
     "two times that differ": (edit(4, 3, "20.5"), 4, "score and accumulated_submission_time differ", "correct one of them"),
@@ -104,11 +104,17 @@ REFUSED = {  # name -> (content, line, what is said, mend)
         "two runs in one file? keep one",
     ),
     "steps go back": (edit(4, 0, "2"), 4, "global_step does not grow", "two runs in one file? keep one"),
-    "step twice": (edit(4, 0, "11"), 4, "global_step does not grow", "two runs in one file? keep one"),
     "step zero": (edit(2, 0, "0"), 2, "global_step does not grow from above 0", "keep one"),
     "negative time": (made.text([(-10.0, 0.1), (20.0, 0.6)], "accuracy"), 2, "is not above 0", AGAIN),
     "time zero": (made.text([(0.0, 0.6), (20.0, 0.6)], "accuracy"), 2, "is not above 0", AGAIN),
     "two files in one": (GOOD + GOOD, 6, "global_step is 'global_step'", CORRECT),
+    "semicolons": (GOOD.replace(",", ";"), 1, "no column 'global_step'", "the separator must be a comma"),
+    "seconds since the first evaluation": (
+        made.text([(0.002, 0.1), (10.0, 0.2), (20.0, 0.6)], "accuracy"),
+        4,
+        "score ends at 20 after 3 evaluations; accepted: seconds",
+        "convert score to seconds",
+    ),
     "nul bytes": ("\0" * 64, 1, "no column 'global_step' among ['\\x00", AGAIN),
     "nul bytes in a line": (GOOD.replace("0.3", "0\0.3"), 4, "validation/accuracy is '0\\x00.3'", CORRECT),
     "not utf-8": (GOOD.encode().replace(b"0.3", b"0.\xff3"), 4, "not UTF-8 text", AGAIN),
@@ -153,8 +159,9 @@ def test_metric_in_per_cent_of_errors_is_refused_where_it_can_be_told(tmp_path):
     with pytest.raises(errors.UserError, match="csv:2: validation/wer is never below 5: in per cent") as caught:
         results.read(tmp_path / "logs", str(benchmark))
     assert "convert it" in str(caught.value)
-    file.write_text(made.text([(10.0, 98.0), (20.0, 4.9), (30.0, NAN)], "wer"))  # insertions alone: no per cent
-    assert results.read(tmp_path / "logs", str(benchmark)).board.trials[0].hit is False
+    for values in ((98.0, 4.9, NAN), (98.0, 60.0, NAN)):  # insertions alone, or too few values to tell: no per cent
+        file.write_text(made.text([(10.0 * (i + 1), value) for i, value in enumerate(values)], "wer"))
+        assert results.read(tmp_path / "logs", str(benchmark)).board.trials[0].hit is False
 
 
 @pytest.mark.parametrize("other", ["trial_01", "../w_pytorch/trial_1"])
@@ -271,10 +278,20 @@ def test_trial_without_evaluations_is_dropped_and_told(content, logs, damaged):
 def test_metric_that_is_no_number_is_told(cell, logs, damaged):
     damaged.write_text(edit(5, 2, cell))
     found = results.read(*logs)
-    assert dict(found.about.notes) == {
-        "not a number": "Trials with validation metrics that are no numbers, which never hit: a on w (1)."
-    }
+    notes = dict(found.about.notes)
+    assert notes["not a number"] == "Trials with validation metrics that are no numbers, which never hit: a on w (1)."
+    assert notes.keys() == {"not a number", "ended early"}
     assert scoring.study_times(found.board, "seconds")[0, 0].tolist() == [40.0, INF, 40.0]
+
+
+def test_trial_that_ended_well_before_its_budget_is_told(logs, damaged):
+    budget, period = made.BUDGET_S, made.PERIOD_S
+    for end, told in ((budget - 2 * period, False), (budget - 2 * period - 1, True), (budget + period, False)):
+        damaged.write_text(made.text([(period, 0.1), (end, 0.2)], "accuracy"))
+        found = results.read(*logs)
+        outcome = "ended_early" if told else "budget_exhausted"
+        assert next(row for row in found.board.trials if row.key == ("a", "w", 1, 1)).outcome == outcome
+        assert [(kind, text.endswith(" a on w (1).")) for kind, text in found.about.notes] == [("ended early", True)] * told
 
 
 def test_board_without_any_evaluation_is_refused(logs, say):
@@ -319,6 +336,7 @@ def test_submission_of_any_name_is_itself(name, logs):
 
 
 FORMS = {
+    "step twice": edit(5, 0, "21"),  # evaluated again after a restart: the time has gone on
     "quoted": "".join(",".join(f'"{cell}"' for cell in line.split(",")) + "\n" for line in LINES),
     "crlf": GOOD.replace("\n", "\r\n"),
     "byte-order mark": "\ufeff" + GOOD,
@@ -338,7 +356,7 @@ def test_file_that_is_written_another_way_reads_the_same(name, logs, damaged):
     curve = found.curves["a", "w", 1, 1]
     assert curve.values.tolist() == [0.1, 0.2, 0.3, 0.6]
     assert curve.times["seconds"].tolist() == [10.0, 20.0, 30.0, 40.0]
-    assert curve.times["steps"].tolist() == [1.0, 11.0, 21.0, 31.0]
+    assert curve.times["steps"].tolist() == [1.0, 11.0, 21.0, 21.0 if name == "step twice" else 31.0]
 
 
 def test_file_of_forty_columns_in_another_order_reads_the_same(logs, damaged):

@@ -42,7 +42,7 @@ def test_logs_of_another_board_are_refused_by_name(logs, say):
     ("name", "said"),
     [
         ("algoperf-v0.6-slef", "unknown benchmark 'algoperf-v0.6-slef'; did you mean 'algoperf-v0.6-self'?"),
-        ("demo", "demo is no board of AlgoPerf's logs; a run directory holds its own benchmark: no --benchmark"),
+        ("demo", "demo is no board of AlgoPerf's logs: it lacks `kind = \"algoperf-logs\"`. A run directory holds its own"),
         ("no/such.toml", "benchmark file not found: no/such.toml"),
     ],
 )
@@ -62,7 +62,10 @@ def test_board_of_logs_cannot_be_run(capsys):
 def test_logs_without_a_benchmark_are_no_run_directory(logs, say):
     code, _, err = say(logs[0])
     assert code == 2
-    assert "no run directory" in err
+    assert err == (
+        f"error: {logs[0]} is no run directory; if it holds logs of AlgoPerf, name their board: --benchmark "
+        "algoperf-v0.5-external, algoperf-v0.5-self, algoperf-v0.6-external, algoperf-v0.6-self\n"
+    )
 
 
 def test_score_of_logs_is_printed_as_json_and_as_a_table(logs, say):

@@ -267,12 +267,49 @@ def test_scaling_a_workload_by_a_power_of_two_changes_no_verdict(cells, exponent
 # ------------------------------------------------------------------------- absent studies, further studies
 
 
-def test_absent_study_is_a_miss():
-    a = [np.array([100.0, math.nan, 101.0]), np.full(3, math.nan)]
-    b = [cell(150, 0.01), cell(150, 0.01)]
+def test_study_that_is_absent_on_some_workloads_has_missed_there():
+    a = [np.array([100.0, math.nan, 101.0]), np.full(3, math.nan), cell(100, 0.02)]
+    b = [cell(150, 0.01)] * 3
     missed = [np.where(np.isnan(row), INF, row) for row in a]
-    assert str(decide(a, b)) == str(decide(missed, b))  # as text, since NaN is not equal to itself
-    assert decide(a, b).hits == (0, 3)
+    found = decide(a, b)
+    assert str(found) == str(decide(missed, b))  # as text, since NaN is not equal to itself
+    assert (found.look, found.by_hits, found.hits) == (3, ("w1",), (0, 3))
+
+
+@pytest.mark.parametrize("absent", [2, 3, 5])
+def test_study_that_is_absent_everywhere_does_not_exist(absent):
+    # Not a miss: five studies of A, one of them left out, are judged as the four that there are, and B's first four.
+    rng = np.random.default_rng(0)
+    a, b = (time * np.exp(0.03 * rng.normal(size=(2, 6))) for time in (100.0, 110.0))
+    holed = a.copy()
+    holed[:, absent] = math.nan
+    found = decide(list(holed), list(b))
+    assert str(found) == str(decide(list(np.delete(a, absent, axis=1)), list(b[:, :5])))
+    assert (found.look, found.additions[-1:]) == (5, ())
+
+
+def test_entrant_of_one_study_leaves_the_other_pairs_alone():
+    field = [[cell(100, 0.01)] * 2, [cell(120, 0.02)] * 2, [np.array([110.0, math.nan, math.nan])] * 2]
+    limits, spacing = np.full(2, 1000.0), np.full((3, 2), 5.0)
+    all_three = scoring.verdicts(("a", "b", "c"), ("v", "w"), np.array(field), limits, intervals=spacing)
+    (alone,) = scoring.verdicts(("a", "b"), ("v", "w"), np.array(field[:2]), limits, intervals=spacing[:2])
+    assert (alone.verdict, alone.look) == ("better", 3)
+    assert str(all_three[0]) == str(alone)
+    for of_c in all_three[1:]:
+        assert (of_c.verdict, of_c.look, of_c.hits) == ("not separable", 0, (0, 0))
+
+
+def test_spacing_of_evaluations_is_the_least_spread_of_a_time():
+    # Sheppard: interval^2 / 12 for each of A and B, each with its own interval; p of a worked pair.
+    from scipy import stats
+
+    times, limits = np.array([[cell(100)], [cell(110)]]), np.array([1000.0])
+    (found,) = scoring.verdicts(("a", "b"), ("w",), times, limits, intervals=np.array([[5.0], [22.0]]))
+    va, vb = 0.05**2 / 36, 0.2**2 / 36
+    df = (va + vb) ** 2 / ((va**2 + vb**2) / 2)
+    assert found.p == pytest.approx(2 * stats.t.sf(math.log(1.1) / math.sqrt(va + vb), df))
+    (again,) = scoring.verdicts(("a", "b"), ("w",), 4 * times, 4 * limits, intervals=np.array([[20.0], [88.0]]))
+    assert again.p == pytest.approx(found.p, rel=1e-12)
 
 
 def power(spread, look, size, alpha):
