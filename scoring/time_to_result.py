@@ -53,14 +53,15 @@ def study_times(board: Board, unit: Unit, shown: Unit | None = None) -> np.ndarr
 def spacing(board: Board) -> np.ndarray:
     """[submissions, workloads] time between two evaluations in the board's unit.
 
-    Evaluations of our boards are spaced in optimizer steps: times the unit's cost of a step, as the cell's hits show it.
+    Evaluations of our boards are spaced in optimizer steps: times the unit's cost of a step, the mean over the cell's hits.
     """
     interval = np.array([workload.interval for workload in board.workloads], float)
     if board.rules.unit == "seconds":
         return np.tile(interval, (len(board.entrants), 1))
-    times, steps = (medians(study_times(board, board.unit, shown)) for shown in (board.unit, "steps"))
-    step = np.divide(times, steps, out=np.ones_like(times), where=np.isfinite(times) & np.isfinite(steps))
-    return interval * step
+    times, steps = (study_times(board, board.unit, shown) for shown in (board.unit, "steps"))
+    hit = np.isfinite(times) & np.isfinite(steps)
+    times, steps = (np.where(hit, found, 0).sum(axis=-1) for found in (times, steps))
+    return interval * np.divide(times, steps, out=np.ones_like(times), where=steps > 0)
 
 
 def medians(times: np.ndarray, rules: Rules = OURS) -> np.ndarray:

@@ -171,6 +171,19 @@ def test_board_of_logs_is_no_benchmark_to_run_and_a_benchmark_to_run_no_board_of
     [
         (("studies = 3", "studies = 0"), "mine.toml:5: Expected `int` >= 1"),
         (("budget_factor = 1.5", "budget_factor = 0"), "mine.toml:7: Expected `float` > 0"),
+        (("budget_factor = 1.5", "budget_factor = inf"), "mine.toml:7: budget_factor is inf, accepted: a finite number"),
+        (("0.6\nbudget_s = 100", "0.6\nbudget_s = inf"), "mine.toml:23: budget_s is inf, accepted: a finite number"),
+        (("0.6\nbudget_s = 100", "0.6\nbudget_s = nan"), "mine.toml:23: "),
+        (("= 10\n\n", "= inf\n\n"), "mine.toml:15: eval_period_s is inf, accepted: a finite number"),
+        (
+            ("target = 0.6", "target = 0.6\nreference_s = inf"),
+            "mine.toml:23: reference_s is inf, accepted: a finite number",
+        ),
+        (("target = 0.6", "target = 0.6\nreference_s = nan"), "mine.toml:23: "),
+        (
+            ('direction = "min"\ntarget = 0.6', 'direction = "max"\ntarget = 0.6'),
+            "mine.toml:21: direction of loss is 'max', accepted: 'min'",
+        ),
         (("budget_factor = 1.5", ""), "mine.toml: Object missing required field `budget_factor`"),
         (("target = 0.6", 'target = "low"'), "mine.toml:22: Expected `float`, got `str`"),
         (("target = 0.6", "target = nan"), "mine.toml:22: target is nan, accepted: a finite number"),

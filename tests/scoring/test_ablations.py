@@ -243,6 +243,15 @@ def test_target_of_a_metric_to_minimise_moves_the_other_way():
     assert rows[HARDER].scores == pytest.approx({"a": 1.0, "b": grid(5 / 4)})
 
 
+def test_trial_that_ended_before_its_first_evaluation_has_no_curve_and_is_a_miss():
+    table, curves = recorded(RISING | {"c": {"w": [[[]]]}}, sd=0.05)
+    del curves["c", "w", 0, 0]
+    rows = rows_of(table, curves)
+    assert rows[EASIER].scores == pytest.approx({"a": 1.0, "b": grid(2), "c": 0.0})
+    assert rows[HARDER].scores == pytest.approx({"a": 1.0, "b": grid(5 / 4), "c": 0.0})
+    assert math.isnan(ablations.metric_sd(table, {}, "w"))  # nobody was evaluated: not known, and no error
+
+
 def test_trial_that_missed_may_hit_an_easier_target():
     rows = rows_of(*recorded({"a": {"w": [[[0.8, 0.91]]]}, "b": {"w": [[[0.8, 0.8, 0.86]]]}}, sd=0.05))
     assert rows["the rules as they are"].scores["b"] == 0

@@ -113,6 +113,18 @@ def test_trial_that_missed_can_hide_a_faster_one_by_index_but_not_by_time():
         assert tuple(found) == expected
 
 
+def test_spacing_of_evaluations_is_the_interval_at_the_cost_of_a_step():
+    # Intervals of 10 optimizer steps. a: 4 reference steps each; half of b's studies missed; nobody knows what c's cost.
+    table = board({name: {"w": [[1.0]] * 4} for name in "abc"})
+    times = {"a": (200.0, 100.0, 400.0, INF), "b": (INF, 50.0, INF, 100.0), "c": (INF,) * 4}
+    rows = [trial(name, study=j, time=t, steps=t / 4) for name, row in times.items() for j, t in enumerate(row)]
+    assert scoring.spacing(with_rows(table, rows)).tolist() == [[40.0], [40.0], [10.0]]
+    noisy = [dataclasses.replace(row, noisy=True) for row in rows]
+    assert scoring.spacing(with_rows(table, noisy)).tolist() == [[40.0], [40.0], [10.0]]  # steps_x_cost, 4 here too
+    seconds = dataclasses.replace(with_rows(table, rows), rules=scoring.ALGOPERF)
+    assert scoring.spacing(seconds).tolist() == [[10.0]] * 3  # AlgoPerf evaluates by the clock
+
+
 def test_median_drops_absent_studies_where_the_rules_say_so():
     times = np.array([[np.nan, 4.0, 5.0], [np.nan, np.nan, 5.0], [np.nan, 4.0, INF], [INF, 4.0, 5.0], [np.nan] * 3])
     assert scoring.medians(times, scoring.ALGOPERF)[:4].tolist() == [4.5, 5.0, INF, 5.0]
