@@ -102,9 +102,9 @@ def test_every_command_has_help_with_examples(say):
         (["run", "demo", "--devices", "9"], "--devices 9: this process sees 8 (cpu)"),
         (["run", TINY, "--devices", "3"], "workload tiny: batch size 16 does not divide over 3 devices"),
         (["describe", "digits_vti"], "unknown entry 'digits_vti'; did you mean 'digits_vit'?"),
-        (["status", "no_such_dir"], "no_such_dir is no run directory"),
-        (["score", "no_such_dir"], "no_such_dir is no run directory"),
-        (["report", "no_such_dir"], "no_such_dir is no run directory"),
+        (["status", "no_such_dir"], "no_such_dir does not exist; accepted: a run directory, such as runs/demo"),
+        (["score", "no_such_dir"], "no_such_dir does not exist; accepted: a run directory, such as runs/demo"),
+        (["report", "no_such_dir"], "no_such_dir does not exist; accepted: a run directory, such as runs/demo"),
         (["targets", "digit_vit"], "unknown workload 'digit_vit'; did you mean 'digits_vit'?"),
         (["data", "verify", "tinyshakespear"], "did you mean 'tinyshakespeare'?"),
     ],
@@ -293,6 +293,28 @@ def test_out_below_a_file_has_code_two(say, tmp_path):
     code, _, err = say("run", TINY, "--smoke", "--out", tmp_path / "file" / "run")
     assert code == 2
     assert "a file stands in the way" in err
+
+
+@pytest.mark.parametrize(
+    ("flag", "place", "accepted"),
+    [
+        ("--out", "folder", "--out takes the name of an HTML file in a folder that can be written"),
+        ("--out", "file/page.html", "--out takes the name of an HTML file in a folder that can be written"),
+        ("--tensorboard", "file", "--tensorboard takes a folder in a folder that can be written"),
+    ],
+)
+def test_report_that_cannot_be_written_is_one_message_with_code_two(flag, place, accepted, board, say, tmp_path):
+    if flag == "--tensorboard":
+        pytest.importorskip("tensorboard")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    page = [] if flag == "--out" else ["--out", tmp_path / "page.html"]
+    code, _, err = say("report", board, "--light", *page, flag, tmp_path / place)
+    assert code == 2
+    assert err.startswith(f"error: cannot write {tmp_path / place.partition('/')[0]}")
+    assert err.endswith(f"; {accepted}\n")
+    assert err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 import scoring
-from algoperf_lite import config, results
+from algoperf_lite import config, errors, results
 from tests.conftest import ROOT
 from tests.results import algoperf_rule
 from tests.results.test_algoperf_logs import medians
@@ -29,6 +29,7 @@ PUBLISHED = {  # algoperf.md (e); the leaderboards of mlcommons/submissions_algo
     "algoperf-v0.6-external": {"shampoo": 0.6244, "baseline": 0.4590},
     "algoperf-v0.6-self": {"schedule_free_adamw_v2": 0.75},  # not published: alone, it solves 6 of 8
 }
+PUBLISHED_BASES = {w.name for w in config.load_logs("algoperf-v0.6-external").workload}
 FOLDERS = {
     "algoperf-v0.5-self": "self_tuning",
     "algoperf-v0.6-external": "external_tuning_v06",
@@ -95,6 +96,30 @@ def test_frozen_reference_times_are_the_baselines_medians_or_the_budget(official
         time = baseline[workload.name]
         assert workload.reference == pytest.approx(time if math.isfinite(time) else workload.budget, abs=0.05)
     assert all(workload.reference == 0 for workload in found.board.workloads if workload.held_out_of)
+
+
+@pytest.mark.parametrize("name", ["algoperf-v0.5-self", "algoperf-v0.6-external"])
+def test_baseline_scores_its_share_of_hits_against_itself(official, name):
+    found = official(name)
+    hits = [math.isfinite(time) for w, time in medians(found.board)["baseline"].items() if w in PUBLISHED_BASES]
+    row = next(row for row in results.summarise(found)["scores"] if row["submission"] == "baseline")
+    assert row["score_vs_reference"] == sum(hits) / 8
+    assert len(hits) == 8
+
+
+@pytest.mark.parametrize(
+    ("logs", "name", "seen"),
+    [
+        ("algoperf-v0.5-self", "algoperf-v0.6-self", "most trials that missed ran on to 2.1 times the budget and more"),
+        ("algoperf-v0.5-self", "algoperf-v0.5-external", "most trials that missed ran on to 3 times the budget and more"),
+        ("algoperf-v0.6-external", "algoperf-v0.6-self", "most studies have 5 trials, the board has 1"),
+        ("algoperf-v0.6-external", "algoperf-v0.5-self", "most studies have 5 trials, the board has 1"),
+    ],
+)
+def test_logs_of_another_official_board_are_refused(official, logs, name, seen):
+    with pytest.raises(errors.UserError) as caught:
+        results.read(official(logs).path, name)
+    assert f"these are no logs of {name}: {seen}; name another --benchmark: algoperf-v0.5-external," in str(caught.value)
 
 
 def test_official_speedups_are_those_of_algoperfs_script(official):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from algoperf_lite import cli
+from tests import algoperf_logs as made
 
 
 def test_folder_that_is_not_the_boards_says_which_is_meant(logs, tmp_path, say):
@@ -38,11 +39,49 @@ def test_logs_of_another_board_are_refused_by_name(logs, say):
     assert "name another --benchmark" in err
 
 
+def write(tmp_path, study, studies=3, **fields):
+    """Logs of one submission whose every study is `study`, and a board for them."""
+    folder = made.write(tmp_path / "logs", {"v": "loss"}, {"a": {"v": [study] * studies}})
+    return folder, made.benchmark(tmp_path / "board.toml", {"v": "loss"}, **fields)
+
+
+def test_logs_of_a_board_that_tunes_are_refused_where_the_board_does_not(tmp_path, say):
+    folder, board = write(tmp_path, [made.hit(40.0)] * 2, trials=1)
+    code, out, err = say(folder, "--benchmark", board)
+    assert (code, out) == (2, "")
+    assert err.startswith(
+        f"error: {folder}: these are no logs of made: most studies have 2 trials, the board has 1; name an"
+    )
+    made.benchmark(tmp_path / "board.toml", {"v": "loss"}, trials=2)
+    assert say(folder, "--benchmark", board)[0] == 0
+
+
+@pytest.mark.parametrize(("end", "refused"), [(1.19, False), (1.3, True)])
+def test_logs_whose_misses_ran_far_beyond_the_budget_are_refused(end, refused, tmp_path, say):
+    late = [(end * made.BUDGET_S * k / 100, 0.9) for k in range(1, 101)]
+    folder, board = write(tmp_path, [late])
+    code, _, err = say(folder, "--benchmark", board)
+    assert code == (2 if refused else 0)
+    assert ("most trials that missed ran on to 1.3 times the budget and more; name another" in err) == refused
+
+
+def test_reference_that_is_not_among_the_submissions_is_told(tmp_path, say):
+    folder, board = write(tmp_path, [made.hit(40.0)], reference="b")
+    found = json.loads(say(folder, "--benchmark", board, "--json")[1])
+    assert found["speedups"] is None
+    assert [flag["text"] for flag in found["flags"] if flag["kind"] == "no reference"] == [
+        "Speed-ups are against b, which is not among these submissions."
+    ]
+    made.benchmark(tmp_path / "board.toml", {"v": "loss"}, reference="a")
+    found = json.loads(say(folder, "--benchmark", board, "--json")[1])
+    assert "no reference" not in {flag["kind"] for flag in found["flags"]}
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("algoperf-v0.6-slef", "unknown benchmark 'algoperf-v0.6-slef'; did you mean 'algoperf-v0.6-self'?"),
-        ("demo", "demo is no board of AlgoPerf's logs: it lacks `kind = \"algoperf-logs\"`. A run directory holds its own"),
+        ("demo", 'demo is no board of AlgoPerf\'s logs: it lacks `kind = "algoperf-logs"`. A run directory holds its own'),
         ("no/such.toml", "benchmark file not found: no/such.toml"),
     ],
 )

@@ -6,9 +6,11 @@ import math
 
 import msgspec
 import pytest
+from scipy import stats
 
 from algoperf_lite import errors, records, results, search
-from tests import synthetic_run
+from algoperf_lite.report import page
+from tests import algoperf_logs, synthetic_run
 
 
 def hit(entrant, workload, study, trial):
@@ -26,6 +28,14 @@ def run(tmp_path):
         return results.score(tmp_path / "run")
 
     return make
+
+
+def edit(path, board, change, which=lambda spec: True):
+    """Change outcomes: `change` of an outcome's fields gives those to replace."""
+    for spec in filter(which, search.trials(board)):
+        file = path / "trials" / spec.id / "outcome.json"
+        found = msgspec.json.decode(file.read_bytes())
+        file.write_bytes(msgspec.json.encode(found | change(found)))
 
 
 def kinds(summary):
@@ -56,6 +66,13 @@ def test_score_against_reference_needs_the_frozen_times(run):
     row = run(synthetic_run.benchmark(reference_steps=250.0))["scores"][0]
     assert 0 < row["score_vs_reference"] < 1
     assert row["score_vs_reference_ci95"][0] <= row["score_vs_reference"] <= row["score_vs_reference_ci95"][1]
+
+
+def test_score_against_reference_needs_the_time_of_every_workload(run):
+    board = synthetic_run.benchmark(reference_steps=250.0)
+    board.workloads["words"] = msgspec.structs.replace(board.workloads["words"], reference_steps=0.0)
+    row = run(board)["scores"][0]
+    assert (row["score_vs_reference"], row["score_vs_reference_ci95"]) == (None, None)
 
 
 def test_score_takes_the_fastest_trial_of_a_study(run):
@@ -99,6 +116,27 @@ def test_crashed_trial_is_a_miss_whatever_it_recorded(tmp_path, outcome):
     assert found["scores"][0]["score"] == 0
     assert found["time_to_target"]["nadamw"] == {"digits": None, "words": None}
     assert ("failed" in kinds(found)) == (outcome != "diverged")
+
+
+def test_trial_that_crashed_before_its_first_evaluation_is_a_miss(tmp_path):
+    def of(spec):
+        return (spec.entrant, spec.workload, spec.study) == ("lion", "digits", 1)
+
+    board = synthetic_run.benchmark(points=2)
+    path = synthetic_run.write(tmp_path, board, hit)
+    nothing = dict.fromkeys(("step", "time_s", "reference_steps", "best", "test"))
+    nothing |= {"outcome": "error", "last_step": 0, "charged_s": 0.0, "charged_reference_steps": 0.0}
+    edit(path, board, lambda _: nothing, of)
+    for spec in filter(of, search.trials(board)):
+        (path / "trials" / spec.id / "events.jsonl").write_bytes(b"")
+    found = results.read(path)
+    summary = results.summarise(found)
+    json.dumps(summary, allow_nan=False)
+    cell = summary["cells"]["lion"]["digits"]
+    assert (summary["status"], cell["hits"], cell["studies"], cell["outcomes"]["error"]) == ("scored", 2, 3, 2)
+    assert cell["study_times"] == [340.0, None, 360.0]
+    assert {row["kind"] for row in summary["ablations"] if row["scores"]} >= {"target", "time"}
+    assert "lion: 2 trials ended with" in page.render(found, summary, light=True)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +183,64 @@ def test_noisy_board_ranks_by_steps_times_cost(run):
     assert {"steps only", "noisy"} <= kinds(found)
 
 
+def coarse(entrant, workload, study, trial):
+    """All studies hit at the same evaluation: nothing but its width is known of their spread."""
+    return 25 + 5 * (entrant == "lion")
+
+
+def test_studies_that_hit_at_one_evaluation_are_no_certainty(run):
+    # Each of two workloads has a spread of interval / sqrt 12 (Sheppard), which no cost factor changes.
+    va, vb = ((10 / time) ** 2 / 12 / 2 / 3 for time in (250, 300))
+    df = 2 * (va + vb) ** 2 / (va**2 + vb**2)
+    worked = 2 * stats.t.sf(math.log(300 / 250) / math.sqrt(va + vb), df)
+    assert run(hit=coarse)["pairs"][0]["p"] == pytest.approx(worked)
+
+
+@pytest.mark.parametrize("unit", ["reference_steps", "steps_x_cost"])
+def test_cost_of_a_step_changes_no_verdict(unit, tmp_path):
+    found = {}
+    for factor in (1.0, 4.0):
+        board = synthetic_run.benchmark()
+        for entrant in board.costs:
+            cost = board.costs[entrant]["digits"]["{}"]
+            board.costs[entrant] = {w: {"{}": msgspec.structs.replace(cost, factor=factor)} for w in board.workloads}
+        path = synthetic_run.write(tmp_path / f"{factor:g}", board, coarse, noisy=unit == "steps_x_cost")
+        scaled = ("reference_steps", "charged_reference_steps", "time_s", "charged_s")
+        edit(path, board, lambda outcome, by=factor, of=scaled: {key: by * outcome[key] for key in of})
+        found[factor] = results.score(path)
+    assert found[4.0]["ranked_by"] == unit
+    assert found[4.0]["time_to_target"]["lion"]["digits"] == 4 * found[1.0]["time_to_target"]["lion"]["digits"]
+    assert found[4.0]["pairs"] == found[1.0]["pairs"]
+
+
+def test_miss_counts_in_verdicts_at_the_clocks_second_stop(run):
+    def missing(entrant, workload, study, trial):
+        return None if (entrant, study) == ("lion", 1) else 25
+
+    assert run(hit=missing)["pairs"][0]["ratio"] == pytest.approx((250 / 625) ** (1 / 3))  # 1.25 x 500 steps
+
+
+def test_uneven_studies_cost_only_the_pairs_that_they_are_in(tmp_path):
+    workloads = {"v": "loss", "w": "accuracy"}
+    times = {"a": (40.0, 41.0, 42.0), "b": (60.0, 61.0, 62.0), "c": (50.0,)}
+    logs = {
+        name: {w: [[algoperf_logs.hit(time, metric)] for time in row] for w, metric in workloads.items()}
+        for name, row in times.items()
+    }
+    logs["b"]["v"].pop()
+    board = algoperf_logs.benchmark(tmp_path / "board.toml", workloads)
+    found = results.score(algoperf_logs.write(tmp_path / "logs", workloads, logs), board)
+    assert {row["submission"]: row["n_studies"] for row in found["scores"]} == {"a": 3, "b": 3, "c": 1}
+    looks = {(pair["a"], pair["b"]): (pair["verdict"], pair["look"]) for pair in found["pairs"]}
+    assert looks.pop(("a", "b"))[1] == 3
+    assert set(looks.values()) == {("not separable", 0)}
+
+
+def test_cost_of_tuning_is_in_the_unit_of_the_rank(run):
+    tuning = run(synthetic_run.benchmark(points=2))["tuning"]["nadamw"]["digits"]
+    assert tuning["cost"] == pytest.approx([280.0, 560.0])  # 25 + 1 and 29 + 1 evaluations of ten steps, on average
+
+
 def test_resolution_over_five_percent_is_flagged(run):
     found = run(hit=lambda entrant, workload, study, trial: 15 if entrant == "lion" else 20)
     assert found["resolution"]["lion"]["digits"] == pytest.approx(1 / 15)
@@ -177,6 +273,7 @@ def test_ablations_are_rows_of_plain_numbers(run):
         "swaps": 0,
         "note": "",
     }
+    assert [row["rule"] for row in rows if row["kind"] == "unit"] == ["ranked by optimizer steps", "ranked by seconds"]
     assert {row["kind"] for row in rows} >= {"integral", "limit", "unit", "time", "target", "workload", "submission"}
 
 
@@ -223,6 +320,7 @@ def test_two_hosts_are_flagged(tmp_path):
     found = results.score(path)
     assert found["hosts"] == ["cpu-1", "gpu-9"]
     assert "hosts" in kinds(found)
+    assert [row["rule"] for row in found["ablations"] if row["kind"] == "unit"] == ["ranked by optimizer steps"]
 
 
 def test_torn_last_line_is_tolerated(tmp_path):
