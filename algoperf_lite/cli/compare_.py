@@ -2,9 +2,12 @@
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from algoperf_lite.cli import score_
+
+if TYPE_CHECKING:
+    from algoperf_lite.report import terminal
 
 HELP = "compare two submissions of a board, or two boards, with a verdict"
 EXAMPLES = (
@@ -36,44 +39,44 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sentence(pair: dict[str, Any]) -> str:
-    link = {"better": "than", "worse": "than", "equivalent": "to", "not separable": "from"}[pair["verdict"]]
-    return ", ".join([f"A = {pair['a']} is {pair['verdict']} {link} B = {pair['b']}", *pair["additions"]])
-
-
 def _show(found: dict[str, Any]) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    from algoperf_lite.report import text
+    from algoperf_lite.report import terminal, text
 
     console = Console()
     for row in found["pairs"]:
         pair = row["verdict"]
-        console.print(f"\n[bold]{escape(_sentence(pair))}[/]")
-        unit = text.UNITS[found["ranked_by"]]
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"Time to target ({unit})", title_justify="left")
-        for i, name in enumerate(("workload", "A", "95 % interval", "B", "95 % interval", "A / B", "hits A", "hits B")):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        if found["seconds_compared"] and found["ranked_by"] != "seconds":
-            table.add_column("s A", justify="right")
-            table.add_column("s B", justify="right")
-        for line in row["workloads"]:
-            a, b = line["a"], line["b"]
-            cells = [escape(line["workload"])]
-            for side in (a, b):
-                cells += [text.number(side["median"]), text.interval(side["ci95"])]
-            cells += [text.ratio(line["ratio"]), *(f"{side['hits']} of {side['studies']}" for side in (a, b))]
-            if found["seconds_compared"] and found["ranked_by"] != "seconds":
-                cells += [text.number(side["seconds"]) for side in (a, b)]
-            table.add_row(*cells)
-        console.print(table)
-        console.print(
-            f"time of A over time of B {text.ratio(pair['ratio'])}, interval {text.interval(pair['interval'], text.ratio)} "
-            f"at level {1 - pair['alpha']:.3f}; further studies to show 5 %: {text.further(pair['further']['5%'])}, "
-            f"10 %: {text.further(pair['further']['10%'])}"
+        said = f"A = {pair['a']} is {pair['verdict']} {text.LINKS[pair['verdict']]} B = {pair['b']}"
+        console.print()
+        terminal.say(console, ", ".join([said, *pair["additions"]]) + ".", "bold")
+        terminal.print_table(_medians(row["workloads"], found), console)
+        terminal.say(
+            console,
+            f"Time of A over time of B: {text.ratio(pair['ratio'])}, {text.interval(pair['interval'], text.ratio)}; "
+            f"interval at level {1 - pair['alpha']:.3f} (one of four looks, Holm over the pairs of the board): it "
+            f"excludes 1 exactly when the verdict says so. Further studies to show "
+            f"5 %: {text.further(pair['further']['5%'])}, "
+            f"10 %: {text.further(pair['further']['10%'])}.",
         )
+    if found["seconds_compared"] and found["ranked_by"] != "seconds":
+        terminal.say(console, text.seconds(True))
     for note in found["notes"]:
-        console.print(f"[dim]{escape(note)}[/]")
+        terminal.say(console, note)
+
+
+def _medians(workloads: list[dict[str, Any]], found: dict[str, Any]) -> "terminal.Table":
+    """A block per workload, in it a row per side and their ratio."""
+    from algoperf_lite.report import terminal, text
+
+    seconds = found["seconds_compared"] and found["ranked_by"] != "seconds"
+    blocks = []
+    for line in workloads:
+        rows = []
+        for name, side, ratio in (("A", line["a"], text.ratio(line["ratio"])), ("B", line["b"], "")):
+            hits = f"{side['hits']}/{side['studies']}" if side["studies"] else "no trial"
+            row = [name, text.number(side["median"]), text.interval(side["ci95"]), hits]
+            rows.append((*row, *([text.number(side["seconds"])] if seconds else []), ratio))
+        blocks.append((terminal.heading(line["workload"], line.get("held_out_of")), rows))
+    columns = ("", "median", "95 % interval", "hits", *(["seconds"] if seconds else []), "A / B")
+    return terminal.Table(f"Time to target ({text.UNITS[found['ranked_by']]})", columns, blocks)

@@ -13,14 +13,13 @@ from markupsafe import Markup, escape
 
 import scoring
 from algoperf_lite import results as results_module
-from algoperf_lite.report import figure_data, figures, interactive, provenance, svg, tables, text
+from algoperf_lite.report import figure_data, figures, interactive, provenance, standing, svg, tables, text
 from algoperf_lite.results import Results
 
 PAIRS_SHOWN = 15  # more are folded away: 6 entrants have 15
 ABLATIONS_SHOWN = 12
 TUNING_ROWS_SHOWN = 24
 TUNING_PARTS = ("p_hit", "best_given_hit", "cost")
-WITHOUT_RESULT = ("smoke", "unfinished", "steps only", "A/A failed", "one study", "few studies")  # flags told on top
 
 
 def write(
@@ -33,7 +32,8 @@ def write(
     installed.
     """
     results = results_module.read(path) if benchmark is None else results_module.read(path, benchmark)
-    summary = results_module.summarise(results)
+    summary = standing.by_rank(results_module.summarise(results))
+    results = standing.ordered(results, summary)
     home = results.path if results.about.kind == "run" else pathlib.Path(results.about.name)
     out = pathlib.Path(out) if out else home / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,9 +78,10 @@ def render(results: Results, summary: dict[str, Any], light: bool = False) -> st
         order=[row["submission"] for row in summary["scores"]],
         key={name: svg.key(i) for i, name in enumerate(summary["entrants"])},
         headline=text.headline(summary),
+        rule_changes=text.rule_changes(standing.changes(summary)),
         power=text.resolving_power(summary),
         unit=unit,
-        alerts=[flag for flag in summary["flags"] if flag["kind"] in WITHOUT_RESULT],
+        alerts=[flag for flag in summary["flags"] if flag["kind"] in text.ALERTS],
         pair_strips=[figures.pair_strip(p["ratio"], p["interval"], reach) for p in summary["pairs"]],
         score_strips=[figures.score_strip(r["score"], r["ci95"]) for r in summary["scores"]],
         reach=reach,
@@ -155,20 +156,14 @@ def _curves(results: Results, workload: scoring.Workload, live: bool) -> Markup 
 
 def _ablations(summary: dict[str, Any]) -> dict[str, Any] | None:
     """The rows with the entrants whose rank moved, and a sentence on them; of many rows only those that tell are shown."""
-    if not summary["ablations"] or len(summary["entrants"]) < 2:
+    found = standing.changes(summary)
+    if found is None:
         return None
-    base = summary["ablations"][0]
-    rows = []
-    for row in summary["ablations"]:
-        before = scoring.ranks({name: base["scores"][name] for name in row["ranks"]})
-        rows.append(row | {"moved": {name for name, rank in row["ranks"].items() if rank != before[name]}})
-    known = [row for row in rows[1:] if row["ranks"]]
-    moving = [row for row in known if row["moved"]]
-    leaders = {name for name, rank in base["ranks"].items() if rank == 1}
-    lost = sum(bool(row["moved"] & leaders) for row in known)
-    says = f"Of {len(known)} changes {len(moving) or 'none'} move{'' if len(moving) > 1 else 's'} a rank"
-    says += f", {lost or 'none'} the first place." if moving else "."
-    unknown = len(rows) - 1 - len(known)
+    rows = [row | {"moved": moved} for row, moved in zip(summary["ablations"], standing.moved(summary), strict=True)]
+    moving = [row for row in rows if row["moved"]]
+    says = f"Of {found['known']} changes {len(moving) or 'none'} move{'s' if len(moving) == 1 else ''} a rank"
+    says += f", {found['first'] or 'none'} the first place." if moving else "."
+    unknown = len(rows) - 1 - found["known"]
     says += f" {unknown} more cannot be told from the records." if unknown else ""
     shown = rows if len(rows) <= ABLATIONS_SHOWN else [rows[0], *moving] if moving else []
     return {"rows": rows, "shown": shown, "says": says}
