@@ -30,6 +30,7 @@ UNITS_APART = 50  # evaluations this many times denser or sparser than the eval 
 RANGES = {"accuracy": (0.0, 1.0), "mean_average_precision": (0.0, 1.0), "ssim": (-1.0, 1.0), "bleu": (0.0, 100.0)}
 FIRST_STEP_S = 0.01  # the first evaluation follows the first step, which no machine compiles and runs in less
 WER_PERCENT = 5.0  # no trial of the official logs stays above it; 500 % errors throughout are per cent
+ANOTHER = "another board?"
 BEYOND = 1.2  # budgets; a run ends at the first evaluation after its budget
 TWIN = "accumulated_submission_time"  # equals `score` in every official file
 AGAIN = "copy the file again"
@@ -62,7 +63,7 @@ def read(path: str | pathlib.Path, benchmark: str) -> Results:
         hparams[key] = _hparams(folder / "hparams.json")
     if not rows:
         raise errors.UserError(f"{path}: none of its {len(folders)} trial folders has evaluations in {FILE}")
-    _require_this_board(path, board, rows)
+    notes = [*_another_board(board, rows), *notes]
     notes += _notes(board, studies, rows, absent, curves)
     return Results(
         path,
@@ -351,20 +352,26 @@ def _trial(key: scoring.Key, curve: scoring.Curve, info: config.LogWorkload, fac
     )
 
 
-def _require_this_board(path: pathlib.Path, board: config.LogBenchmark, rows: list[scoring.Trial]) -> None:
-    """Refuse logs of another ruleset or version: most studies with more trials, or most misses far beyond the budget."""
-    trials = np.median(list(collections.Counter(row.key[:3] for row in rows).values()))
+def _another_board(board: config.LogBenchmark, rows: list[scoring.Trial]) -> list[tuple[str, str]]:
+    """A warning where the logs look like those of another ruleset or version. AlgoPerf's rule scores them all the same."""
+    trials = collections.Counter(row.key[:3] for row in rows)
+    studies = collections.Counter(where[:2] for where in trials)
     budget = {w.name: board.budget_factor * w.budget_s for w in board.workload}
     late = [row.charged_seconds / budget[row.workload] for row in rows if not row.hit]
-    if trials > board.trials or (late and np.median(late) > BEYOND):
-        seen = (
-            f"most studies have {trials:g} trials, the board has {board.trials}"
-            if trials > board.trials
-            else f"most trials that missed ran on to {np.median(late):.2g} times the budget and more"
-        )
-        raise errors.UserError(
-            f"{path}: these are no logs of {board.name}: {seen}; name another --benchmark: {', '.join(config.log_boards())}"
-        )
+    here = {row.workload for row in rows}
+    nowhere = [w.name for w in board.workload if w.name not in here]
+    reasons = []
+    if (usual := np.median(list(trials.values()))) > board.trials:
+        reasons.append(f"most studies have {usual:g} trials, the board has {board.trials}")
+    if (usual := np.median(list(studies.values()))) > board.studies:
+        reasons.append(f"most workloads have {usual:g} studies, the board has {board.studies}")
+    if late and (usual := np.median(late)) > BEYOND:
+        reasons.append(f"most trials that missed ran on to {usual:.2g} times the budget and more")
+    if nowhere:
+        reasons.append(f"no submission has {', '.join(nowhere)}")
+    boards = ", ".join(config.log_boards())
+    text = f"These may be logs of another board than {board.name}: {'; '.join(reasons)}. The boards are {boards}."
+    return [(ANOTHER, text)] if reasons else []
 
 
 def _early(curve: scoring.Curve, info: config.LogWorkload, factor: float) -> bool:

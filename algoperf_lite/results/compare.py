@@ -9,6 +9,7 @@ import numpy as np
 import scoring
 from algoperf_lite import errors
 from algoperf_lite import results as results_module
+from algoperf_lite.results import algoperf_logs
 from algoperf_lite.results import summary as summary_module
 from algoperf_lite.results.table import Results
 
@@ -83,6 +84,9 @@ def _load(path: str, benchmark: str | None) -> Results:
         )
     if results.about.smoke:
         raise errors.UserError(f"{path} is a smoke run: nothing of it can be compared")
+    for kind, text in results.about.notes:
+        if kind == algoperf_logs.ANOTHER:
+            raise errors.UserError(f"{path}: {text} Logs are compared under their own board, two of them under one")
     return results
 
 

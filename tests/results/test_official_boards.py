@@ -11,6 +11,7 @@ import pytest
 
 import scoring
 from algoperf_lite import config, errors, results
+from algoperf_lite.results import compare
 from tests.conftest import ROOT
 from tests.results import algoperf_rule
 from tests.results.test_algoperf_logs import medians
@@ -116,10 +117,18 @@ def test_baseline_scores_its_share_of_hits_against_itself(official, name):
         ("algoperf-v0.6-external", "algoperf-v0.5-self", "most studies have 5 trials, the board has 1"),
     ],
 )
-def test_logs_of_another_official_board_are_refused(official, logs, name, seen):
-    with pytest.raises(errors.UserError) as caught:
-        results.read(official(logs).path, name)
-    assert f"these are no logs of {name}: {seen}; name another --benchmark: algoperf-v0.5-external," in str(caught.value)
+def test_logs_of_another_official_board_are_told_first_and_not_compared(official, logs, name, seen):
+    kind, text = results.read(official(logs).path, name).about.notes[0]
+    assert kind == "another board?"
+    assert text.startswith(f"These may be logs of another board than {name}: ")
+    assert seen in text
+    with pytest.raises(errors.UserError, match=seen):
+        compare.compare("baseline", "shampoo", board=str(official(logs).path), benchmark=name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_logs_of_the_board_itself_raise_no_doubt(official, name):
+    assert "another board?" not in dict(official(name).about.notes)
 
 
 def test_official_speedups_are_those_of_algoperfs_script(official):
