@@ -16,6 +16,7 @@ from scoring.rules import Rules
 
 ESTIMAND = "expected score of a repeated board with the same field and number of studies"
 RANK_ESTIMAND = "median rank on a repeated board with the same field and number of studies"
+FEWEST = 3  # studies in a cell that has any: two leave intervals of scores far too short
 DRAWS = 2000
 SEED = 0  # of the resampling: an interval is a function of the table
 PRIOR_DF = 4  # weight of the board's pooled variance in a cell's own (P16)
@@ -50,7 +51,7 @@ def score_intervals(
     profile: Statistic | None = None,
     draws: int = DRAWS,
 ) -> ScoreIntervals | None:
-    """Percentile bootstrap of a board (P15); None where a cell has a single study, whose noise nobody knows.
+    """Percentile bootstrap of a board (P15); None where a cell has one study or two, fewer than `FEWEST`.
 
     The percentiles are moved so that the draws' median is the observed value. The estimand is the expectation of what
     was observed, so the observed value is right on average; the draws are not: they add noise to times that hold
@@ -63,7 +64,8 @@ def score_intervals(
       profile: the board's performance profile, for its band.
       draws: of the bootstrap.
     """
-    if ((~np.isnan(times)).sum(axis=-1) == 1).any():  # and everybody's score hangs on that cell, by the field's best
+    present = (~np.isnan(times)).sum(axis=-1)
+    if ((present > 0) & (present < FEWEST)).any():  # everybody's score hangs on that cell, by the field's best
         return None
     observed = time_to_result.medians(times, DROPPED)
     drawn = resampled_medians(times, draws)

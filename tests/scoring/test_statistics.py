@@ -35,7 +35,7 @@ def profile(medians):
 # ----------------------------------------------------------------------------------- scores, ranks, profiles
 
 
-BOARDS = st.tuples(st.integers(0, 2**20), st.integers(1, 4), st.integers(1, 4), st.integers(2, 5), st.floats(0.01, 0.5))
+BOARDS = st.tuples(st.integers(0, 2**20), st.integers(1, 4), st.integers(1, 4), st.integers(3, 5), st.floats(0.01, 0.5))
 
 
 def board_of(drawn, holes=0.2):
@@ -44,7 +44,8 @@ def board_of(drawn, holes=0.2):
     kind = np.random.default_rng(seed + 1).random(board.shape)
     board[kind < holes] = INF
     gone = kind > 1 - holes / 2
-    board[gone & ((~gone).sum(axis=-1, keepdims=True) != 1)] = NAN  # a cell with a single study has no interval
+    left = (~gone).sum(axis=-1, keepdims=True)
+    board[gone & ((left == 0) | (left >= statistics.FEWEST))] = NAN
     return board
 
 
@@ -112,17 +113,19 @@ def test_interval_of_studies_that_agree_is_a_point():
     assert found == pytest.approx(np.repeat(scoring.scores(scoring.medians(board))[:, None], 2, axis=1))
 
 
-def test_one_study_has_no_interval():
-    assert statistics.score_intervals(times(shape=(2, 2, 1))) is None
+@pytest.mark.parametrize("studies", [1, 2])
+def test_fewer_than_three_studies_have_no_interval(studies):
+    assert statistics.score_intervals(times(shape=(2, 2, studies))) is None
 
 
-def test_cell_with_a_single_study_leaves_nobody_an_interval_and_one_without_any_does():
-    board = times(shape=(3, 2, 3))
-    board[1, 0, 1:] = NAN
-    assert statistics.score_intervals(board) is None
-    board[1, 0, 0] = NAN
+def test_cell_with_too_few_studies_leaves_nobody_an_interval_and_one_without_any_does():
+    board = times(shape=(3, 2, 4))
+    for present in (1, 2):
+        board[1, 0] = [5.0] * present + [NAN] * (4 - present)
+        assert statistics.score_intervals(board) is None
+    board[1, 0, 2] = INF  # a study that missed is a study
     assert intervals(board).score.shape == (3, 2)
-    board[1, 0, :2] = 5, INF  # a study that missed is a study
+    board[1, 0] = NAN
     assert intervals(board).score.shape == (3, 2)
 
 
