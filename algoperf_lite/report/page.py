@@ -38,7 +38,7 @@ def write(
     out = pathlib.Path(out) if out else home / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(results, summary, light), encoding="utf-8")
-    tables.write(tables.tables(results, summary), out.parent / "tables")
+    tables.write(results, summary, out.parent / "tables")
     if summary["cells"] and importlib.util.find_spec("matplotlib"):
         from algoperf_lite.report import print_figures
 

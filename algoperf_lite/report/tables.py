@@ -1,4 +1,4 @@
-"""The board's tables as files: CSV and Parquet with raw values, Markdown and LaTeX with rounded ones."""
+"""The board's tables as files: CSV and Parquet, long and raw; `paper_tables` has those to be read."""
 
 import csv
 import dataclasses
@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from algoperf_lite.report import text
+from algoperf_lite.report import paper_tables
 from algoperf_lite.results import Results
 
 
@@ -35,21 +35,22 @@ def tables(results: Results, summary: dict[str, Any]) -> list[Table]:
 
 
 def _medians(summary: dict[str, Any]) -> Table:
+    seconds = [] if summary["ranked_by"] == "seconds" else ["median_seconds"]
     return Table(
         "medians",
         (
             *("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies"),
-            *("resolution", "median_optimizer_steps", "median_seconds"),
+            *("resolution", "median_optimizer_steps", *seconds),
         ),
         tuple(
             (
                 *(workload, name, cell["median"], *_ends(cell["ci95"]), cell["hits"], cell["studies"]),
                 *(cell["resolution"], summary["steps_to_target"][name][workload]),
-                summary["time_to_target_s"][name][workload],
+                *([summary["time_to_target_s"][name][workload]] if seconds else []),
             )
-            for workload in summary["workloads"]
-            for name, row in summary["cells"].items()
-            for cell in [row[workload]]
+            for workload in (summary["workloads"] if summary["cells"] else ())
+            for name in summary["entrants"]
+            for cell in [summary["cells"][name][workload]]
         ),
     )
 
@@ -135,61 +136,23 @@ def parquet_available() -> bool:
     return importlib.util.find_spec("polars") is not None
 
 
-def write(found: Sequence[Table], folder: pathlib.Path) -> None:
-    """CSV of every table, Parquet where polars is installed; Markdown and LaTeX of all but the trials."""
+def write(results: Results, summary: dict[str, Any], folder: pathlib.Path) -> None:
+    """CSV and, where polars is installed, Parquet of every table; Markdown and LaTeX for papers. None that is empty."""
     folder.mkdir(parents=True, exist_ok=True)
-    for table in found:
+    for table in tables(results, summary):
+        for old in folder.glob(f"{table.name}.*"):  # of an earlier report, which may have known more
+            old.unlink()
+        if not table.rows:
+            continue
         with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(table.columns)
             writer.writerows(table.rows)
-        if table.name != "trials":
-            (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
-            (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
-        if table.rows and parquet_available():
+        if parquet_available():
             import polars
 
             frame = polars.DataFrame(list(table.rows), schema=list(table.columns), orient="row", infer_schema_length=None)
             frame.write_parquet(folder / f"{table.name}.parquet")
-
-
-def markdown(table: Table) -> str:
-    """A pipe table."""
-    rows = [[_cell(value).replace("|", "\\|") for value in row] for row in (table.columns, *table.rows)]
-    lines = [rows[0], ["---"] * len(table.columns), *rows[1:]]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def latex(table: Table) -> str:
-    """A booktabs tabular."""
-    head = " & ".join(_tex(column) for column in table.columns) + r" \\"
-    body = [" & ".join(_tex(_cell(value)) for value in row) + r" \\" for row in table.rows]
-    columns = "".join("l" if _is_text(table, i) else "r" for i in range(len(table.columns)))
-    lines = [
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _is_text(table: Table, column: int) -> bool:
-    return any(isinstance(row[column], str) for row in table.rows)
-
-
-def _cell(value: Any) -> str:
-    if value is None or isinstance(value, float):
-        return text.number(value, 4)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def _tex(value: str) -> str:
-    for mark in "\\&%$#_{}":
-        value = value.replace(mark, r"\textbackslash " if mark == "\\" else "\\" + mark)
-    return value.replace(text.MISS, "--")
+    for table in paper_tables.tables(summary):
+        (folder / f"{table.name}.md").write_text(paper_tables.markdown(table), encoding="utf-8")
+        (folder / f"{table.name}.tex").write_text(paper_tables.latex(table), encoding="utf-8")

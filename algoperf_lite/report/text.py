@@ -11,7 +11,7 @@ UNITS = {
     "steps": "optimizer steps",
 }
 # flags told on top: these take the result away, or much of it
-ALERTS = ("smoke", "unfinished", "steps only", "A/A failed", "one study", "few studies")
+ALERTS = ("another board?", "smoke", "unfinished", "steps only", "A/A failed", "one study", "few studies")
 LINKS = {"better": "than", "worse": "than", "equivalent": "to", "not separable": "from"}
 
 

@@ -5,8 +5,8 @@ import csv
 import pytest
 
 from algoperf_lite import results
-from algoperf_lite.report import page, tables
-from tests import synthetic_run
+from algoperf_lite.report import page, paper_tables, tables, text
+from tests import algoperf_logs, synthetic_run
 
 TABLES = ("medians", "scores", "pairs", "ablations_ranks", "ablations_scores", "tuning", "trials")
 
@@ -61,7 +61,6 @@ def test_tables_hold_the_numbers_of_the_board(write):
     assert rows(path, "ablations_scores")[0]["nadamw"] == "1.0"
     tuning = [r for r in rows(path, "tuning") if (r["workload"], r["submission"]) == ("words", "lion")]
     assert [(r["k"], float(r["p_hit"]), r["best_given_hit"]) for r in tuning] == [("1", 0, ""), ("2", 0, "")]
-    assert (path / "tables" / "pairs.md").read_text(encoding="utf-8").startswith("| a | b | time_ratio |")
 
 
 def test_tables_read_back_from_parquet(write):
@@ -92,12 +91,54 @@ def test_print_figures_are_pdf_and_svg(write):
         assert start.startswith(b"%PDF-") if file.suffix == ".pdf" else b"<svg" in start or b"<?xml" in start
 
 
+def test_paper_tables_are_made_to_be_read(write):
+    path = write(points=2)
+    read = {
+        name: (path / "tables" / name).read_text(encoding="utf-8") for name in ("medians.tex", "scores.md", "pairs.tex")
+    }
+    assert read["medians.tex"].splitlines() == [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"Median reference steps to target & nadamw & lion \\",
+        r"\midrule",
+        r"digits & \textbf{260} & 350 \\",
+        r"words & \textbf{260} & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    head, rule, first, _ = read["scores.md"].splitlines()
+    assert head == "| Rank (95 %) | Submission | Score (95 %) |"  # no column of gaps: the reference's times are unknown
+    assert rule == "| --: | :-- | --: |"
+    assert first == "| 1 (1\N{EN DASH}1) | nadamw | 1.000 (1.000\N{EN DASH}1.000) |"
+    assert "nadamw & lion & better & 0.7" in read["pairs.tex"]
+
+
+def test_empty_tables_are_not_written_and_old_ones_go(tmp_path):
+    path = synthetic_run.write(tmp_path / "run", synthetic_run.benchmark(), hit)
+    page.write(path, light=True)
+    assert (path / "tables" / "pairs.tex").exists()
+    assert not list((path / "tables").glob("tuning*"))  # one trial per study
+    next(path.glob("trials/*/outcome.json")).unlink()
+    page.write(path, light=True)
+    assert {file.stem for file in (path / "tables").iterdir()} == {"trials"}
+
+
+def test_logs_repeat_no_seconds(tmp_path):
+    benchmark = algoperf_logs.benchmark(tmp_path / "board.toml", {"w": "loss"}, trials=1)
+    logs = algoperf_logs.write(tmp_path / "logs", {"w": "loss"}, {"a": {"w": [[algoperf_logs.hit(40.0)]]}})
+    page.write(logs, tmp_path / "out" / "report.html", light=True, benchmark=benchmark)
+    head = (tmp_path / "out" / "tables" / "medians.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert head.count("seconds") == 1
+
+
 def test_latex_escapes_what_latex_would_read():
-    found = tables.latex(tables.Table("t", ("a_b",), (("50% & _x_",), (None,))))
+    found = paper_tables.latex(paper_tables.Table("t", ("a_b",), (("50% & _x_~^",), (text.MISS,), ("a\\b",))))
     assert r"a\_b" in found
-    assert r"50\% \& \_x\_" in found
+    assert r"50\% \& \_x\_\textasciitilde{}\textasciicircum{}" in found
+    assert r"a\textbackslash{}b" in found
     assert "--" in found
 
 
 def test_markdown_escapes_pipes():
-    assert "a\\|b" in tables.markdown(tables.Table("t", ("x",), (("a|b",),)))
+    assert "a\\|b" in paper_tables.markdown(paper_tables.Table("t", ("x",), (("a|b",),)))
