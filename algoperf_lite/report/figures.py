@@ -174,6 +174,8 @@ def dots(
                 missed += 1
         if np.isfinite(medians[i]):
             axes.dot(axes.px(medians[i] / best), level, 4.5, f"{name}: median {medians[i]:.4g}", "dot")
+        elif np.isnan(times[i]).all():
+            axes.text(rows.missed(0, 1), level + 3, "no trial", css="none")
         else:
             axes.dot(rows.missed(0, 1), level, 4, f"{name}: the median study is a miss", "ring")
         axes.close()

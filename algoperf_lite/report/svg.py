@@ -10,7 +10,10 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
-COLOURS, STYLES = 8, 3
+# The submissions' colours on white and on black: Okabe and Ito's, dark or light enough for thin lines.
+LIGHT = ("#0072b2", "#c84f00", "#00835f", "#b8558f", "#946b00", "#2a86ba", "#7a5c1e", "#55585c")
+DARK = ("#4ea6df", "#f08246", "#35c79b", "#e095c0", "#e9b83a", "#8fd0f2", "#c9a66b", "#b3b7bb")
+COLOURS, STYLES = len(LIGHT), 3
 NAME = 16  # characters that fit beside a row
 
 Line = tuple[Sequence[float], Sequence[float | None]]

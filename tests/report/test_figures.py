@@ -81,6 +81,11 @@ def test_dots_where_nobody_hits_draw():
 def test_a_study_that_is_absent_is_no_miss():
     markup = figures.dots("w", ["a"], np.array([5.0]), np.full((1, 2), np.nan), np.array([[5.0, np.nan]]), (0.9, 1.5))
     assert circles(markup, "ring") == []
+    gone = figures.dots(
+        "w", ["a", "b"], np.array([5.0, np.inf]), np.full((2, 2), np.nan), np.array([[5.0], [np.nan]]), (1, 2)
+    )
+    assert circles(gone, "ring") == []
+    assert "no trial" in gone
 
 
 def test_tuning_shows_every_trial_and_marks_those_that_count():

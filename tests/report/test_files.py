@@ -1,11 +1,14 @@
 """The files beside the page: tables read back, figures for papers."""
 
 import csv
+import math
 
+import numpy as np
 import pytest
 
-from algoperf_lite import results
-from algoperf_lite.report import page, paper_tables, tables, text
+from algoperf_lite import cli, results
+from algoperf_lite.cli import report_
+from algoperf_lite.report import figure_data, page, paper_tables, print_figures, svg, tables, text
 from tests import algoperf_logs, synthetic_run
 
 TABLES = ("medians", "scores", "pairs", "ablations_ranks", "ablations_scores", "tuning", "trials")
@@ -89,6 +92,55 @@ def test_print_figures_are_pdf_and_svg(write):
     for file in (path / "figures").iterdir():
         start = file.read_bytes()[:400]
         assert start.startswith(b"%PDF-") if file.suffix == ".pdf" else b"<svg" in start or b"<?xml" in start
+
+
+def test_print_figures_have_true_type_and_the_colours_of_the_page(write):
+    pytest.importorskip("matplotlib")
+    path = write(entrants=("nadamw", "lion", "sgd", "muon", "soap"))
+    assert (path / "figures" / "profile_bands.pdf").exists()  # of five, bands in one figure would hide one another
+    pdf = (path / "figures" / "times.pdf").read_bytes()
+    assert b"/Type3" not in pdf
+    assert b"/CIDFontType2" in pdf
+    drawing = (path / "figures" / "times.svg").read_text(encoding="utf-8")
+    assert {colour for colour in svg.LIGHT if colour in drawing} == set(svg.LIGHT[:5])
+
+
+def test_print_figures_tell_a_missed_study_a_miss_and_no_trial_apart():
+    figure = pytest.importorskip("matplotlib.figure")
+    axes, nan, inf = figure.Figure().subplots(), math.nan, math.inf
+    times = np.array([[10, 11, inf], [inf, inf, 12], [nan, nan, nan]])
+    found = figure_data.Dots(np.array([11, inf, inf]), np.full((3, 2), nan), times)
+    counts = []
+    for i in range(3):
+        before = len(axes.lines)
+        print_figures._row(axes, i, found, lambda share: 2 + share)
+        rings = [line for line in axes.lines[before:] if line.get_markerfacecolor() == "none"]
+        counts.append(sum(len(line.get_xdata()) for line in rings))
+    assert counts == [1, 1, 0]
+    assert [text.get_text() for text in axes.texts] == ["no trial"]
+
+
+@pytest.mark.parametrize(
+    ("out", "page_at"), [("folder", "folder/report.html"), ("new/", "new/report.html"), ("a/b.html", "a/b.html")]
+)
+def test_report_goes_into_a_file_or_a_folder(tmp_path, monkeypatch, capsys, out, page_at):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    synthetic_run.write(tmp_path / "run", synthetic_run.benchmark(), hit)
+    assert cli.main(cli.parser().parse_args(["report", "run", "--out", out, "--light"])) == 0
+    assert (tmp_path / page_at).exists()
+    assert capsys.readouterr().out == f"report: {page_at}\n"  # no hint at --light, which was given
+
+
+def test_report_refuses_another_suffix_and_hints_at_a_smaller_page(tmp_path, monkeypatch, capsys):
+    path = synthetic_run.write(tmp_path / "run", synthetic_run.benchmark(), hit)
+    assert cli.main(cli.parser().parse_args(["report", str(path), "--out", "page.pdf"])) == 2
+    assert capsys.readouterr().err == (
+        "error: --out page.pdf: accepted are a file that ends in .html, and a folder (page.pdf/)\n"
+    )
+    monkeypatch.setattr(report_, "LARGE", 1000)
+    assert cli.main(cli.parser().parse_args(["report", str(path)])) == 0
+    assert "--light leaves the interactive figures out" in capsys.readouterr().out
 
 
 def test_paper_tables_are_made_to_be_read(write):
