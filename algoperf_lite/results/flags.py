@@ -29,7 +29,7 @@ def _board(results: Results) -> Iterator[tuple[str, str]]:
     if board.studies == 1:
         yield "one study", "One study has no noise estimate: every verdict is 'not separable'."
     elif not scoring.last_look(board.studies):
-        yield "few studies", f"{board.studies} studies are below the first look at 3: no verdict yet."
+        yield "few studies", f"{board.studies} studies: verdicts and intervals of scores begin at 3."
     if board.steps_only:
         yield (
             "steps only",
@@ -51,6 +51,9 @@ def _board(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if summary["studies"] > 2 and summary["scores"] and all(row["ci95"] is None for row in summary["scores"]):
+        few = [f"{s} on {w}" for s, row in summary["cells"].items() for w, c in row.items() if 0 < c["studies"] < 3]
+        yield "no intervals", f"Scores have intervals only if every cell has 3 studies; fewer: {', '.join(few)}."
     cells = [(name, w, cell) for name, row in summary["cells"].items() for w, cell in row.items()]
     for name, workload, cell in cells:
         if cell["starred"]:

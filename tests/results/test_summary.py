@@ -348,3 +348,16 @@ def test_folder_of_another_benchmark_is_ignored_and_counted(tmp_path):
 def test_directory_that_is_no_run_says_so(tmp_path):
     with pytest.raises(errors.UserError, match="no run directory"):
         results.score(tmp_path)
+
+
+def test_cell_of_two_studies_costs_the_scores_their_intervals_and_is_told(tmp_path):
+    workloads = {"v": "loss", "w": "loss"}
+    board = algoperf_logs.benchmark(tmp_path / "made.toml", workloads, studies=3)
+    whole = [[algoperf_logs.hit(100.0 + j)] for j in range(3)]
+    table = {"a": {"v": whole, "w": whole}, "b": {"v": whole, "w": whole[:2]}}
+    logs = algoperf_logs.write(tmp_path / "logs", workloads, table)
+    found = results.score(logs, board)
+    assert [row["ci95"] for row in found["scores"]] == [None, None]
+    assert [flag["text"] for flag in found["flags"] if flag["kind"] == "no intervals"] == [
+        "Scores have intervals only if every cell has 3 studies; fewer: b on w."
+    ]
