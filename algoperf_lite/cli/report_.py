@@ -69,6 +69,8 @@ def _writing(accepted: str) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        if e.filename is None:  # not the name's fault
+            raise errors.EnvironmentFault(f"cannot write: {e.strerror or e}; free or mend the disk and run it again") from e
         raise errors.UserError(
             f"cannot write {e.filename}: {e.strerror}; {accepted} in a folder that can be written"
         ) from e
