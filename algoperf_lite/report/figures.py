@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from algoperf_lite.report import svg
+from algoperf_lite.report import svg, text
 from algoperf_lite.report.svg import Axes, Line
 
 FAINT_POINTS = 8000  # of all thin lines of one figure; more would only make the page heavy
-ROW_LEFT, MISS_WIDTH = 112, 30
+MISS_WIDTH = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,9 @@ class _Rows:
     def __init__(self, names: Sequence[str], ends: tuple[float, float], row: float, label: str, empty: bool):
         self.row = row
         height = math.ceil(svg.TOP + svg.BOTTOM + row * len(names))
-        self.axes = Axes(ends, (0, 1), log_x=True, height=height, left=ROW_LEFT, right=MISS_WIDTH + svg.RIGHT)
+        shown = text.elided(names, svg.NAME)
+        left = math.ceil(14 + svg.LETTER * max(map(len, shown.values()), default=0))
+        self.axes = Axes(ends, (0, 1), log_x=True, height=height, left=left, right=MISS_WIDTH + svg.RIGHT)
         ticks = [] if empty else svg.log_ticks(*ends)
         last = self.axes.right - 14  # further right a number would run into the column's title
         self.axes.frame(label, [value for value in ticks if self.axes.px(value) < last])
@@ -132,7 +134,7 @@ class _Rows:
         self.axes.text(self.miss + MISS_WIDTH / 2, self.axes.bottom + 15, "miss")
         for i, name in enumerate(names):
             self.axes.rule(self.axes.left, self.level(i), svg.WIDTH, self.level(i), "grid")
-            self.axes.name(self.level(i), name)
+            self.axes.name(self.level(i), name, shown[name])
         if empty:
             middle = (self.axes.left + self.axes.right) / 2, (self.axes.top + self.axes.bottom) / 2 + 4
             self.axes.text(*middle, "nobody reaches the target", css="says")

@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
 LIGHT = ("#0072b2", "#c84f00", "#00835f", "#b8558f", "#946b00", "#2a86ba", "#7a5c1e", "#55585c")
 DARK = ("#4ea6df", "#f08246", "#35c79b", "#e095c0", "#e9b83a", "#8fd0f2", "#c9a66b", "#b3b7bb")
 COLOURS, STYLES = len(LIGHT), 3
-NAME = 16  # characters that fit beside a row
+NAME, LETTER = 24, 5.8  # most characters beside a row, and the width of one
 
 Line = tuple[Sequence[float], Sequence[float | None]]
 
@@ -71,9 +71,8 @@ class Axes:
         extra = f' class="{css}"' if css else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{escape(text)}</text>')
 
-    def name(self, y: float, name: str) -> None:
-        """A row's name left of the plot, cut to what fits; the whole name shows on pointing at it."""
-        short = name if len(name) <= NAME else name[: NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    def name(self, y: float, name: str, short: str) -> None:
+        """A row's name left of the plot, as short as it must be; the whole name shows on pointing at it."""
         place = f'x="{self.left - 8}" y="{y + 3.5:.1f}" text-anchor="end" class="row"'
         self.parts.append(f"<text {place}>{escape(short)}<title>{escape(name)}</title></text>")
 

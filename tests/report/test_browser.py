@@ -210,6 +210,25 @@ def test_a_finger_on_a_figure_scrolls_the_page(visit, full):
     clean(seen)
 
 
+def test_figures_shrink_and_grow_with_the_window(visit, full):
+    seen = visit(full, (900, 900))
+    seen.draw_all()
+    for width in (390, 900):
+        seen.page.set_viewport_size({"width": width, "height": 844})
+        same = "() => [...document.querySelectorAll('.live')].every(e => e.querySelector('svg').clientWidth === e.clientWidth)"
+        seen.page.wait_for_function(same)
+        fits(seen)
+    clean(seen)
+
+
+def test_phone_shows_the_ratio_of_a_pair_without_scrolling(visit, light):
+    seen = visit(light, PHONE)
+    seen.page.locator("details:has(table.pairs) > summary").click()
+    box = seen.page.locator("table.pairs tbody tr >> nth=0 >> td >> nth=3").bounding_box()
+    assert box["x"] > 0
+    assert box["x"] + box["width"] <= PHONE[0]
+
+
 def test_figures_follow_a_change_to_dark(visit, full):
     seen = visit(full, color_scheme="light")
     seen.draw_all()

@@ -118,7 +118,9 @@ def test_text_in_figures_is_escaped_and_long_names_are_cut():
     name = "<b>a very long name of an entrant</b>"
     markup = figures.tuning(name, [name], [[figures.Point(0, 0, 1.0, True, name)]], "s")
     assert "<b>" not in markup
-    assert f"&lt;b&gt;a very long{chr(0x2026)}"[:15] in markup
+    assert f"&lt;b&gt;a very lo{chr(0x2026)}entrant&lt;/b&gt;<title>" in markup
+    fits = "a_name_of_23_characters"
+    assert f">{fits}<title>" in figures.tuning("w", [fits], [[figures.Point(0, 0, 1.0, True, "")]], "s")
 
 
 def test_strips_end_where_they_are_cut():

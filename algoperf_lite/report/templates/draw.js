@@ -1,7 +1,12 @@
 (() => {
   const touch = matchMedia("(pointer: coarse)").matches;  // there a finger on a figure scrolls the page
-  const config = {responsive: true, displayModeBar: false, displaylogo: false, showTips: false};
+  const config = {displayModeBar: false, displaylogo: false, showTips: false};
   const drawn = new Set();
+  // A figure follows its box, whatever changed it: the window, a turned phone, what stands beside it.
+  const boxes = new ResizeObserver(seen => {
+    for (const {target} of seen)
+      if (target.offsetWidth && target.offsetWidth !== target._fullLayout.width) Plotly.Plots.resize(target);
+  });
 
   // JSON of a block, with the page's colours of the moment
   const read = block => {
@@ -17,6 +22,7 @@
       block.after(plot = Object.assign(document.createElement("div"), named));
     }
     Plotly.react(plot, data, layout, config);
+    boxes.observe(plot);
     block.parentElement.classList.add("drawn");  // last: a figure that failed keeps its SVG
   };
   const drawTwin = block => {
