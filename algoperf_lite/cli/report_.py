@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     out = _page(args.out)
     if args.tensorboard and args.benchmark:
         raise errors.UserError("--tensorboard needs a run directory; AlgoPerf's logs have event files of their own")
-    with _writing("--out takes the name of an HTML file, or a folder for report.html,"):
+    with _writing("--out takes an HTML file, or a folder for report.html"):
         out = page.write(args.dir, out, args.light, args.benchmark)
     size = out.stat().st_size
     hint = f" ({size / 1e6:.0f} MB; --light leaves the interactive figures out)" if size > LARGE and not args.light else ""
@@ -71,6 +71,4 @@ def _writing(accepted: str) -> Iterator[None]:
     except OSError as e:
         if e.filename is None:  # not the name's fault
             raise errors.EnvironmentFault(f"cannot write: {e.strerror or e}; free or mend the disk and run it again") from e
-        raise errors.UserError(
-            f"cannot write {e.filename}: {e.strerror}; {accepted} in a folder that can be written"
-        ) from e
+        raise errors.UserError(f"cannot write {e.filename}: {e.strerror}; {accepted}") from e
