@@ -16,6 +16,8 @@ EXAMPLES = (
     "report logs/self_tuning --benchmark algoperf-v0.5-self",
 )
 
+LARGE = 5_000_000  # bytes of a page
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
@@ -26,9 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--light", action="store_true", help="plain figures even where plotly is installed: 5 MB less")
     parser.add_argument("--tensorboard", type=pathlib.Path, metavar="FOLDER", help="also write curves as event files")
-
-
-LARGE = 5_000_000  # bytes
 
 
 def main(args: argparse.Namespace) -> int:
