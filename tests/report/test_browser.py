@@ -215,7 +215,9 @@ def test_figures_shrink_and_grow_with_the_window(visit, full):
     seen.draw_all()
     for width in (390, 900):
         seen.page.set_viewport_size({"width": width, "height": 844})
-        same = "() => [...document.querySelectorAll('.live')].every(e => e.querySelector('svg').clientWidth === e.clientWidth)"
+        same = (
+            "() => [...document.querySelectorAll('.live')].every(e => e.querySelector('svg').clientWidth === e.clientWidth)"
+        )
         seen.page.wait_for_function(same)
         fits(seen)
     clean(seen)
