@@ -198,7 +198,7 @@ def _workloads(left: Side, right: Side, names: list[str]) -> list[dict[str, Any]
     seconds = one_machine(left.results, right.results)
     rows = []
     for name in names:
-        row: dict[str, Any] = {"workload": name}
+        row: dict[str, Any] = {"workload": name, "held_out_of": left.summary["held_out"].get(name)}
         for key, side in (("a", left), ("b", right)):
             cell = side.summary["cells"][side.entrant][name]
             row[key] = {field: cell[field] for field in ("median", "ci95", "hits", "studies")} | {
