@@ -127,7 +127,7 @@ def load_logs(name_or_path: str) -> LogBenchmark:
     path, text, raw = _parse(name_or_path)
     if raw.get("kind") != LOGS:
         raise errors.UserError(
-            f"{name_or_path} is no board of AlgoPerf's logs: it lacks `kind = \"{LOGS}\"`. A run directory holds its own "
+            f'{name_or_path} is no board of AlgoPerf\'s logs: it lacks `kind = "{LOGS}"`. A run directory holds its own '
             "benchmark and needs no --benchmark\n"
             f"  boards of logs: {', '.join(log_boards())}"
         )
