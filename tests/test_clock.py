@@ -241,19 +241,21 @@ def _sleeps_on_the_disk(monkeypatch):
 
 
 @pytest.mark.parametrize("inject", [_sleeps_in_evaluation, _sleeps_on_the_disk])
-def test_sleep_outside_of_training_leaks_less_than_two_percent(inject, whole_budget, plain, tmp_path, monkeypatch):
-    without, spread = plain
-    inject(monkeypatch)
-    leaks = []
-    for attempt in range(3):  # a leak is there every time, a neighbour on the machine is not
-        start = time.perf_counter()
-        charged = _charged(tmp_path, str(attempt), whole_budget)
-        injected = 20 * EACH_S
-        assert time.perf_counter() - start > injected
-        leaks.append(abs(charged - without) / injected)
-        if leaks[-1] <= 0.02 and injected >= 10 * spread:
+def test_sleep_outside_of_training_leaks_less_than_two_percent(inject, whole_budget, tmp_path, monkeypatch):
+    """By the smallest charge of pairs: a leak is in all of them, a neighbour on the machine is not."""
+    plain, slept, leak = [], [], float("inf")
+    for pair in range(8):
+        plain.append(_charged(tmp_path, f"plain-{pair}", whole_budget))
+        with monkeypatch.context() as patched:
+            inject(patched)
+            start = time.perf_counter()
+            slept.append(_charged(tmp_path, f"slept-{pair}", whole_budget))
+            injected = 20 * EACH_S
+            assert time.perf_counter() - start > injected
+        leak = abs(min(slept) - min(plain)) / injected
+        if leak <= 0.02 and pair >= 1:
             return
-    pytest.fail(f"leaks {leaks}, spread without {spread:.3f} s")
+    pytest.fail(f"leak {leak} of the sleep, charges without it {plain}, with it {slept}")
 
 
 def test_slow_compilation_is_not_charged(plain, tmp_path, monkeypatch):
