@@ -295,8 +295,7 @@ def _evaluation(workload: spec.Workload, data: dict) -> str:
         sums = [
             jax.jit(workload.evaluate)(params, model_state, batch) for batch in engine.evaluation_batches(few, size, one)
         ]
-        totals = jax.tree.map(lambda *s: np.sum([np.asarray(v, np.float64) for v in s], axis=0), *sums)
-        values.append(workload.finalise(totals))
+        values.append(workload.finalise(engine.total(workload, sums, len(next(iter(few.values()))))))
     if workload.metric not in values[0]:
         raise Failure(f"finalise gives {sorted(values[0])}", f"it must give {workload.metric!r}")
     a, b = (float(v[workload.metric]) for v in values)

@@ -8,7 +8,7 @@ kept as the bit-equality oracle (P6).
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -47,14 +47,15 @@ class Bench:
     mesh: jax.sharding.Mesh
     data: spec.PyTree  # training data, on every device
     splits: dict[str, list[spec.PyTree]]  # evaluation batches, each with a `mask`
+    sizes: dict[str, int]  # examples of each split, without padding
     init: Callable  # (key) -> (params, model_state)
     evaluate: Callable  # (params, model_state, batch) -> sums
     compile_s: float
 
     def metrics(self, params: spec.PyTree, model_state: spec.PyTree, split: str) -> dict[str, float | None]:
         """Metrics of one split, None where not finite; sums are added up in float64 on the host."""
-        sums = [self.evaluate(params, model_state, batch) for batch in self.splits[split]]
-        totals = jax.tree.map(lambda *s: np.sum([np.asarray(x, np.float64) for x in s], axis=0), *sums)
+        found = [self.evaluate(params, model_state, batch) for batch in self.splits[split]]
+        totals = total(self.workload, found, self.sizes[split])
         metrics = {name: float(value) for name, value in self.workload.finalise(totals).items()}
         return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
@@ -185,6 +186,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
         mesh=mesh,
         data=data,
         splits=splits,
+        sizes={name: len(next(iter(host[name].values()))) for name in SPLITS},
         init=init,
         evaluate=evaluate,
         compile_s=time.perf_counter() - start,
@@ -205,6 +207,21 @@ def evaluation_batches(split: Mapping[str, np.ndarray], size: int, mesh: jax.sha
         batch = {name: np.asarray(array)[np.where(rows < count, rows, first)] for name, array in split.items()}
         batches.append(meshes.put_batch(mesh, {**batch, "mask": mask}))
     return batches
+
+
+def total(workload: spec.Workload, found: Sequence[Mapping[str, Any]], size: int) -> dict[str, np.ndarray]:
+    """What `evaluate` gave for each batch of a split as one dict: sums added up in float64, gathered rows joined.
+
+    `size`: examples of the split; the rows beyond are padding.
+    """
+
+    def join(name: str) -> np.ndarray:
+        parts = [np.asarray(sums[name]) for sums in found]
+        if name in workload.gathered:
+            return np.concatenate(parts)[:size]
+        return np.sum([part.astype(np.float64) for part in parts], axis=0)
+
+    return {name: join(name) for name in found[0]}
 
 
 def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str, Any]) -> Programs:

@@ -219,27 +219,49 @@ def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
 # --------------------------------------------------------------------------------------------- workloads
 
 
-def load_workload(name_or_path: str, **variant: Any) -> "spec.Workload":
+def load_workload(name_or_path: str, **arguments: Any) -> "spec.Workload":
     """Loads a workload by shipped name, path, dotted path or entry point (`algoperf_lite.workloads`).
 
     Args:
-      name_or_path: what to load; the file's `build(**variant)` returns the `spec.Workload`.
-      variant: arguments of that function, such as width and depth.
+      name_or_path: what to load; the file's `build(**arguments)` returns the `spec.Workload`. `NAME:VARIANT` is a held-out
+        variant: an entry of the file's `VARIANTS`, with targets of its own.
+      arguments: of that function, such as width and depth.
 
     Raises:
-      UserError: unknown name, or a file without such a function.
+      UserError: unknown name or variant, or a file without such a function.
     """
     from algoperf_lite import spec
 
-    path = _locate("workloads", name_or_path)
+    source, variant = split_variant(name_or_path)
+    path = _locate("workloads", source)
     module = _import(path, "workload")
     build = getattr(module, "build", None)
     if not callable(build):
         raise errors.UserError(f"workload {path} has no function build(...) -> spec.Workload; see docs/workload.md")
-    workload = build(**variant)
+    known = getattr(module, "VARIANTS", {})
+    if variant and variant not in known:
+        raise errors.unknown(f"variant of workload {source}", variant, known)
+    workload = build(**{**known.get(variant, {}), **arguments})
     if not isinstance(workload, spec.Workload):
         raise errors.UserError(f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload")
+    if variant:
+        name = f"{workload.name}_{variant}"
+        own = spec.recorded(str(path), name, version=workload.version)
+        workload = dataclasses.replace(workload, name=name, held_out_of=workload.name, **own)
     return workload
+
+
+def variants(name_or_path: str) -> list[str]:
+    """The held-out variants of a workload, each by the name that `load_workload` takes."""
+    source, _ = split_variant(name_or_path)
+    module = _import(_locate("workloads", source), "workload")
+    return [f"{source}:{variant}" for variant in getattr(module, "VARIANTS", {})]
+
+
+def split_variant(name_or_path: str) -> tuple[str, str]:
+    """`digits_vit:glu` -> (`digits_vit`, `glu`); an empty variant where there is none."""
+    source, _, variant = str(name_or_path).rpartition(":")
+    return (source, variant) if source and variant.isidentifier() else (str(name_or_path), "")
 
 
 # ------------------------------------------------------------------------------------------------- files
@@ -247,7 +269,7 @@ def load_workload(name_or_path: str, **variant: Any) -> "spec.Workload":
 
 def file_sha256(kind: str, name_or_path: str) -> str:
     """Hash of the file behind a name."""
-    return hashlib.sha256(_locate(kind, name_or_path).read_bytes()).hexdigest()
+    return hashlib.sha256(_locate(kind, split_variant(name_or_path)[0]).read_bytes()).hexdigest()
 
 
 def _locate(kind: str, name_or_path: str) -> pathlib.Path:

@@ -5,7 +5,9 @@ the engine, so a file that works today keeps working whatever becomes of the tri
 """
 
 import dataclasses
+import json
 import math
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
@@ -24,6 +26,7 @@ ROLES = (
     "embedding",
     "readout",
     "conv",
+    "recurrent",
     "query",
     "key",
     "value",
@@ -155,10 +158,13 @@ class Workload:
         for padding, and no sum may depend on padded rows.
       finalise(sums) -> dict of metrics as floats, `metric` among them.
 
+    Metrics of a whole split, such as average precision or BLEU, are no ratio of sums: what `evaluate` gives under a name in
+    `gathered` has a row per example [B, ...]; the rows of all batches reach `finalise` as one array without the padding.
+
     Attributes:
       version: raised whenever any number changes; part of every trial's identity.
       metric, direction: what is compared with the targets, `min` or `max`.
-      validation_target, test_target: set by PROTOCOL P12; the record lies in `workloads/targets/`.
+      validation_target, test_target: set by PROTOCOL P12, NaN (never reached) where that is still to be done.
       step_budget: optimizer steps; a multiple of `evaluations`.
       eval_batch_size: examples per evaluation batch (splits are padded to a multiple of it).
       batch_stats_batches: K of P9; 0 for models without running statistics.
@@ -171,6 +177,8 @@ class Workload:
       data: names of the data sets it reads (empty: embedded or generated).
       roles: pytree of `Role` of the parameters' structure.
       provenance: where task and model come from.
+      gathered: names of what `evaluate` gives as rows, not as sums.
+      held_out_of: name of the workload of which this is a held-out variant.
     """
 
     name: str
@@ -201,6 +209,8 @@ class Workload:
     seed_sd: float = 0.0
     metric_resolution: float = 0.0
     provisional: bool = False
+    gathered: tuple[str, ...] = ()
+    held_out_of: str | None = None
 
     def __post_init__(self):
         if self.step_budget % self.evaluations:
@@ -226,6 +236,24 @@ class Workload:
     def reaches(self, value: float, target: float) -> bool:
         """Whether a metric's value meets a target; equality counts, NaN and missing values never do."""
         return bool(value >= target if self.direction == "max" else value <= target)
+
+
+def recorded(file: str, name: str, *, version: int) -> dict[str, Any]:
+    """The fields of a `Workload` that the target procedure sets, from `targets/<name>.json` beside a workload's file.
+
+    The record is what `algoperf-lite targets` writes, so that no number is copied by hand. Without one the targets are NaN.
+
+    Raises:
+      ValueError: the record is of another version.
+    """
+    path = pathlib.Path(file).parent / "targets" / f"{name}.json"
+    if not path.is_file():
+        return {"version": version, "validation_target": math.nan, "test_target": math.nan, "provisional": True}
+    record = json.loads(path.read_text("utf-8"))
+    if record["version"] != version:
+        raise ValueError(f"{path} is the record of version {record['version']}, the workload has version {version}")
+    fields = ("version", "validation_target", "test_target", "reference", "seed_sd", "provisional")
+    return {**{field: record[field] for field in fields}, "reference_steps": record["reference_steps"] or 0.0}
 
 
 # ------------------------------------------------------------------------------------ hyperparameter space

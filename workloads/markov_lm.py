@@ -8,9 +8,9 @@ from flax import nnx
 
 from algoperf_lite import spec
 from algoperf_lite.data import markov
-from algoperf_lite.models import tasks
 from algoperf_lite.models.adapter import network
 from algoperf_lite.models.transformer import Transformer
+from algoperf_lite.tasks import language
 
 WIDTH, DEPTH, HEAD_DIM = 64, 2, 32
 CONTEXT, BATCH_SIZE = 64, 16
@@ -42,13 +42,10 @@ def build(
     net = network(make, width, WIDTH)
     return spec.Workload(
         name="markov_lm",
-        version=1,
         family="language model",
         tier="micro",
         metric="excess_nats",
         direction="min",
-        validation_target=0.1744153449932734,
-        test_target=0.1725711226463318,
         batch_size=BATCH_SIZE,
         step_budget=600,
         evaluations=50,
@@ -57,22 +54,12 @@ def build(
         load=functools.partial(markov.load, context=CONTEXT, eval_windows=96, eval_train=32),
         init=net.init,
         batch=draw_windows,
-        loss=functools.partial(tasks.language_loss, net.apply, z_loss),
+        loss=functools.partial(language.loss, net.apply, z_loss),
         evaluate=functools.partial(excess, net.apply),
-        finalise=tasks.language_metrics,
+        finalise=language.metrics,
         roles=net.roles,
-        reference={
-            "learning_rate": 0.01464241010979097,
-            "b1": 0.8142025786752902,
-            "b2": 0.9960691244117955,
-            "eps": 1e-08,
-            "weight_decay": 0.02535812470618416,
-            "warmup_fraction": 0.20141283076578909,
-            "horizon_fraction": 0.75,
-        },
-        reference_steps=360.0,
-        seed_sd=0.009422426375950093,
         provenance="order-2 Markov chain, vocabulary 64, entropy rate 2.4563 nats (algoperf_lite/data/markov.py)",
+        **spec.recorded(__file__, "markov_lm", version=1),
     )
 
 
@@ -92,4 +79,4 @@ def excess(apply, params, model_state, batch):
     log_q = jax.nn.log_softmax(logits[:, 1:])
     kl = jnp.sum(law * (jnp.log(jnp.maximum(law, 1e-30)) - log_q), axis=-1)
     ce = -jnp.take_along_axis(log_q, tokens[:, 2:, None], axis=-1)[..., 0]
-    return tasks.window_sums(batch["mask"], excess_nats=jnp.mean(kl, axis=1), ce_nats=jnp.mean(ce, axis=1))
+    return language.window_sums(batch["mask"], excess_nats=jnp.mean(kl, axis=1), ce_nats=jnp.mean(ce, axis=1))

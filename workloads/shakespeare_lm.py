@@ -8,9 +8,9 @@ from flax import nnx
 
 from algoperf_lite import spec
 from algoperf_lite.data import bytes_text, fetch
-from algoperf_lite.models import tasks
 from algoperf_lite.models.adapter import network
 from algoperf_lite.models.transformer import Transformer
+from algoperf_lite.tasks import language
 
 WIDTH, DEPTH, HEAD_DIM = 128, 4, 32
 CONTEXT, BATCH_SIZE = 128, 16
@@ -41,13 +41,10 @@ def build(
     net = network(make, width, WIDTH)
     return spec.Workload(
         name="shakespeare_lm",
-        version=1,
         family="language model",
         tier="lite",
         metric="ce_nats",
         direction="min",
-        validation_target=1.597507858276367,
-        test_target=1.7170563621082524,
         batch_size=BATCH_SIZE,
         step_budget=1000,
         evaluations=25,
@@ -56,24 +53,13 @@ def build(
         load=load,
         init=net.init,
         batch=draw_windows,
-        loss=functools.partial(tasks.language_loss, net.apply, z_loss),
-        evaluate=functools.partial(tasks.language_sums, net.apply),
-        finalise=tasks.language_metrics,
+        loss=functools.partial(language.loss, net.apply, z_loss),
+        evaluate=functools.partial(language.sums, net.apply),
+        finalise=language.metrics,
         roles=net.roles,
-        reference={
-            "learning_rate": 0.003477334590567709,
-            "b1": 0.8469431857602505,
-            "b2": 0.9893380335737337,
-            "eps": 1e-08,
-            "weight_decay": 0.0020321016898491293,
-            "warmup_fraction": 0.1449451023622583,
-            "horizon_fraction": 0.75,
-        },
-        reference_steps=680.0,
-        seed_sd=0.0,
-        provisional=True,
         provenance="tinyshakespeare of karpathy/char-rnn; first 90 % train, 5 % validation, 5 % test",
         data=("tinyshakespeare",),
+        **spec.recorded(__file__, "shakespeare_lm", version=1),
     )
 
 

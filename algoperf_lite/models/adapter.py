@@ -98,6 +98,8 @@ def _fan(owner: nnx.Module, path: tuple, name: str, shape: tuple[int, ...]) -> t
         kind = "norm"
     elif name == "bias":
         kind = "bias"
+    elif name == "recurrent":
+        kind = "recurrent"
     elif name == "position":
         kind = "position"
     elif not shape:

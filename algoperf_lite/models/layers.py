@@ -45,13 +45,27 @@ def rotary(x, base: float = 10_000.0):
 class Attention(nnx.Module):
     """Softmax attention with `width // head_dim` heads; [B, T, width] -> [B, T, width].
 
-    `qk_norm`: RMS norm of queries and keys over head_dim (Henry et al., arXiv 2010.04245, with a learned scale).
+    Args:
+      causal: position t sees positions 0..t, by rotary embedding and a mask.
+      qk_norm: RMS norm of queries and keys over head_dim (Henry et al., arXiv 2010.04245, with a learned scale).
+      temperature: factor on the logits.
     """
 
-    def __init__(self, width: int, *, head_dim: int, causal: bool, qk_norm: bool, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        *,
+        head_dim: int,
+        causal: bool = False,
+        rotates: bool | None = None,
+        qk_norm: bool = False,
+        temperature: float = 1.0,
+        rngs: nnx.Rngs,
+    ):
         if width % head_dim:
             raise ValueError(f"width {width} is not a multiple of the head dimension {head_dim}")
-        self.head_dim, self.causal = head_dim, causal
+        self.head_dim, self.causal, self.temperature = head_dim, causal, temperature
+        self.rotates = causal if rotates is None else rotates
         self.query = Linear(width, width, rngs=rngs)
         self.key = Linear(width, width, rngs=rngs)
         self.value = Linear(width, width, rngs=rngs)
@@ -59,37 +73,84 @@ class Attention(nnx.Module):
         self.query_norm = nnx.data(nnx.RMSNorm(head_dim, rngs=rngs)) if qk_norm else None
         self.key_norm = nnx.data(nnx.RMSNorm(head_dim, rngs=rngs)) if qk_norm else None
 
-    def __call__(self, x):
-        heads = (*x.shape[:2], -1, self.head_dim)
-        q, k, v = (f(x).reshape(heads) for f in (self.query, self.key, self.value))
-        if self.query_norm is not None and self.key_norm is not None:
-            q, k = self.query_norm(q), self.key_norm(k)
-        if self.causal:
+    def __call__(self, x, memory=None, mask=None):
+        """`memory` [B, S, width]: what is attended to, x itself unless given. `mask` [B, S]: 0 where it is padding."""
+        q = self.queries(x)
+        k, v = self.keys_values(x if memory is None else memory)
+        if self.rotates:
             q, k = rotary(q), rotary(k)
-        logits = jnp.einsum("bqhd,bkhd->bhqk", q * self.head_dim**-0.5, k)
+        visible = None if mask is None else mask[:, None, None, :] > 0
         if self.causal:
             t = jnp.arange(x.shape[1])
-            logits = jnp.where(t[:, None] >= t, logits, -1e9)
+            earlier = t[:, None] >= t
+            visible = earlier if visible is None else visible & earlier
+        return self.attend(q, k, v, visible)
+
+    def queries(self, x):
+        """[B, T, width] -> [B, T, heads, head_dim], not yet rotated."""
+        q = self._heads(self.query(x))
+        return q if self.query_norm is None else self.query_norm(q)
+
+    def keys_values(self, x):
+        """[B, S, width] -> keys and values, [B, S, heads, head_dim] each, keys not yet rotated."""
+        k, v = self._heads(self.key(x)), self._heads(self.value(x))
+        return (k if self.key_norm is None else self.key_norm(k)), v
+
+    def attend(self, q, k, v, visible=None):
+        """`visible`: bool, broadcast to [B, heads, T, S]; every query must see something. -> [B, T, width]."""
+        logits = jnp.einsum("bqhd,bkhd->bhqk", q * (self.temperature * self.head_dim**-0.5), k)
+        if visible is not None:
+            logits = jnp.where(visible, logits, -1e9)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)
-        return self.out(mixed.reshape(x.shape))
+        return self.out(mixed.reshape(*mixed.shape[:2], -1))
+
+    def _heads(self, x):
+        return x.reshape(*x.shape[:2], -1, self.head_dim)
+
+
+class MLP(nnx.Module):
+    """Perceptron of one hidden layer, [..., width] -> [..., width]; `gated`: a GLU (Shazeer, arXiv 2002.05202)."""
+
+    def __init__(self, width: int, hidden: int, *, gated: bool = False, activation=jax.nn.gelu, rngs: nnx.Rngs):
+        self.activation = activation
+        self.up = Linear(width, hidden, rngs=rngs)
+        self.gate = nnx.data(Linear(width, hidden, rngs=rngs)) if gated else None
+        self.down = Linear(hidden, width, rngs=rngs)
+
+    def __call__(self, x):
+        hidden = self.activation(self.up(x))
+        return self.down(hidden if self.gate is None else hidden * self.gate(x))
 
 
 class Block(nnx.Module):
-    """Attention and a 4x GELU perceptron on a residual stream [B, T, width], normalised before or after each branch."""
+    """Attention and a perceptron on a residual stream [B, T, width], normalised before or after each branch.
+
+    The perceptron is 4 times as wide as the stream, a gated one 8/3 times, so that both have as many parameters.
+    """
 
     def __init__(
-        self, width: int, *, head_dim: int, causal: bool, qk_norm: bool = False, post_norm: bool = False, rngs: nnx.Rngs
+        self,
+        width: int,
+        *,
+        head_dim: int,
+        causal: bool,
+        qk_norm: bool = False,
+        post_norm: bool = False,
+        gated: bool = False,
+        temperature: float = 1.0,
+        rngs: nnx.Rngs,
     ):
         self.post_norm = post_norm
         self.norm1 = nnx.RMSNorm(width, rngs=rngs)
-        self.attention = Attention(width, head_dim=head_dim, causal=causal, qk_norm=qk_norm, rngs=rngs)
+        self.attention = Attention(
+            width, head_dim=head_dim, causal=causal, qk_norm=qk_norm, temperature=temperature, rngs=rngs
+        )
         self.norm2 = nnx.RMSNorm(width, rngs=rngs)
-        self.up = Linear(width, 4 * width, rngs=rngs)
-        self.down = Linear(4 * width, width, rngs=rngs)
+        self.mlp = MLP(width, 8 * width // 3 if gated else 4 * width, gated=gated, rngs=rngs)
 
     def __call__(self, x, *, train: bool, rate, key):
         keys = jax.random.split(key) if train else (None, None)
-        branches = (self.norm1, self.attention), (self.norm2, lambda y: self.down(jax.nn.gelu(self.up(y))))
+        branches = (self.norm1, self.attention), (self.norm2, self.mlp)
         for (norm, branch), branch_key in zip(branches, keys, strict=True):
             y = branch(x if self.post_norm else norm(x))
             y = dropout(y, rate, branch_key) if train else y
