@@ -28,6 +28,8 @@ ACCEPTED = {
     "studies": "a whole number, 1 or more",
     "run_past": "true or false",
     "paired": "true or false",
+    "held_outs": "true or false",
+    "smoke": "true or false",
     "trials": "a whole number, 1 or more",
     "budget_factor": "a number",
     "direction": "'min' or 'max'",
@@ -60,6 +62,8 @@ class BenchmarkConfig(Struct, frozen=True, kw_only=True):
     studies: int = 3
     run_past: bool = False
     paired: bool = False
+    held_outs: bool = False  # one held-out variant of each family, drawn by the board's seed (P11)
+    smoke: bool = False  # a few steps per trial, never ranked
 
 
 class LogWorkload(Struct, frozen=True, kw_only=True):
@@ -239,7 +243,7 @@ def _read(path: pathlib.Path) -> str:
 def _relative(base: pathlib.Path, item: str) -> str:
     """Paths in a benchmark file are relative to the file."""
     name, eq, source = item.rpartition("=")
-    if source.endswith(".py") and not pathlib.Path(source).is_absolute():
+    if registry.split_variant(source)[0].endswith(".py") and not pathlib.Path(source).is_absolute():
         source = str(base / source)
     return f"{name}{eq}{source}"
 

@@ -52,6 +52,7 @@ class WorkloadInfo(Struct, frozen=True, kw_only=True):
     reference: dict[str, float]  # hyperparameters of `nadamw` in the target record
     reference_steps: float  # its frozen median time to the target (P15); 0 where unknown
     reference_source: str  # "target record", or why another setting stands in
+    held_out_of: str | None = None  # name of the base workload, where that is on the board
 
 
 class Entrant(Struct, frozen=True, kw_only=True):

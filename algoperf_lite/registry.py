@@ -258,6 +258,11 @@ def variants(name_or_path: str) -> list[str]:
     return [f"{source}:{variant}" for variant in getattr(module, "VARIANTS", {})]
 
 
+def target_records(name_or_path: str) -> pathlib.Path:
+    """The folder of target records beside a workload's file."""
+    return _locate("workloads", split_variant(name_or_path)[0]).parent / "targets"
+
+
 def split_variant(name_or_path: str) -> tuple[str, str]:
     """`digits_vit:glu` -> (`digits_vit`, `glu`); an empty variant where there is none."""
     source, _, variant = str(name_or_path).rpartition(":")

@@ -31,6 +31,15 @@ def trial_seed(board_seed: int, workload: str, study: int, trial: int) -> int:
     return hash_int("trial", board_seed, workload, study, trial)
 
 
+def held_outs(candidates: Mapping[str, Sequence[str]], board_seed: int) -> list[str]:
+    """One held-out variant of each family; `candidates`: family -> its variants. A family without any gives none."""
+    return [
+        sorted(names)[hash_int("held-out", board_seed, family) % len(names)]
+        for family, names in sorted(candidates.items())
+        if names
+    ]
+
+
 def quasi_random(space: Mapping[str, Any], n: int, seed: int) -> list[dict[str, Any]]:
     """n scrambled-Halton points of a space; dimensions in sorted name order (P11)."""
     from scipy.stats import qmc

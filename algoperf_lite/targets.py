@@ -2,7 +2,8 @@
 
 T tunes (quasi-random points for each optimizer, one seed), V measures the best settings on ten seeds and fixes the
 target, C confirms it on ten other seeds. Where C does not confirm, the target is chosen again from the winning setting
-on new seeds of V and C. Metrics do not depend on the clock, so none runs here.
+on new seeds of V and C. A held-out variant is not tuned: its target comes from the base's best settings on ten seeds.
+Metrics do not depend on the clock, so none runs here.
 """
 
 import dataclasses
@@ -44,19 +45,40 @@ Say = Callable[[str], None]
 
 
 class Procedure:
-    """Runs the procedure for one workload; finished runs lie in `out/runs.jsonl` and are not repeated."""
+    """Runs the procedure for one workload; finished runs lie in `out/runs.jsonl` and are not repeated.
 
-    def __init__(self, workload: spec.Workload, out: pathlib.Path, plan: Plan, say: Say = print):
-        self.workload, self.out, self.plan, self.say = workload, out, plan, say
+    `base`: the record of the base workload where this one is a held-out variant.
+    """
+
+    def __init__(
+        self,
+        workload: spec.Workload,
+        out: pathlib.Path,
+        plan: Plan,
+        say: Say = print,
+        base: Mapping[str, Any] | None = None,
+    ):
+        if workload.held_out_of is not None and base is None:
+            raise errors.UserError(
+                f"{workload.name} is a variant: its target rests on a record of {workload.held_out_of}, and there is none\n"
+                f"  make it first: algoperf-lite targets {workload.held_out_of}"
+            )
+        self.workload, self.out, self.plan, self.say, self.base = workload, out, plan, say, base
         self.log = out / "runs.jsonl"
         out.mkdir(parents=True, exist_ok=True)
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.done = {_key(r): r for r in _parse(lines)}
-        self.submissions = {name: registry.load_submission(name) for name in plan.optimizers}
+        names = plan.optimizers if base is None else {m["optimizer"] for m in base["V"]}
+        self.submissions = {name: registry.load_submission(name) for name in names}
         self._bench, self._programs = None, {}
 
     def run(self) -> dict[str, Any]:
-        """The record: block T, block V, all tries, the target and the reference. Also written to `out/record.json`."""
+        """The record: blocks, all tries, the target and the reference. Also written to `out/record.json`."""
+        record = self._whole() if self.base is None else self._variant(self.base)
+        (self.out / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+        return record
+
+    def _whole(self) -> dict[str, Any]:
         tuned = self._tune()
         measured = self._measure([t for name in self.plan.optimizers for t in self._best(tuned, name)])
         winner = self._order(measured)[0]
@@ -68,10 +90,25 @@ class Procedure:
             if tries[-1]["confirmed"]:
                 break
         reference = self._order([m for m in measured if m["optimizer"] == "nadamw"])[0]
-        record = self._record(tuned, measured, winner, tries, reference)
-        path = self.out / "record.json"
-        path.write_text(json.dumps(record, indent=1) + "\n")
-        return record
+        return self._record(tuned, measured, winner, tries, reference)
+
+    def _variant(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """P12 for variants: the base's best settings in V, and its reference if that is not among them, on ten seeds."""
+        ordered = self._order(base["V"])
+        settings = ordered[:SETTINGS_TO_V]
+        if not any(s["optimizer"] == "nadamw" for s in settings):
+            settings.append(next(s for s in ordered if s["optimizer"] == "nadamw"))
+        measured = self._measure(settings, test=True)
+        winner = self._order(measured)[0]
+        reference = self._order([m for m in measured if m["optimizer"] == "nadamw"])[0]
+        target = self.target(winner["reached"], self.workload.metric_resolution)
+        tests = [self._test_at_hit(c, t, target) for c, t in zip(winner["curves"], winner["tests"], strict=True)]
+        return {
+            **self._head("PROTOCOL P12, variant", provisional=base["provisional"] or not self.plan.whole),
+            "variant_of": self.workload.held_out_of,
+            **self._numbers(target, tests, measured, winner, reference, reference["curves"]),
+            "V": [{k: m[k] for k in ("optimizer", "point", "hparams", "finals", "reached")} for m in measured],
+        }
 
     # -- blocks
 
@@ -93,22 +130,19 @@ class Procedure:
         rows = [t for t in tuned if t["optimizer"] == name]
         return sorted(rows, key=lambda t: self._rank(t["final"]))[:SETTINGS_TO_V]
 
-    def _measure(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**_identity(s), **self._block("V", 0, s, HORIZON)} for s in settings]
+    def _measure(self, settings: list[dict[str, Any]], *, test: bool = False) -> list[dict[str, Any]]:
+        return [{**_identity(s), **self._block("V", 0, s, HORIZON, test=test)} for s in settings]
 
-    def _block(self, block: str, attempt: int, setting: dict[str, Any], until: float) -> dict[str, Any]:
-        rows = [
-            self._one(block, attempt, setting["optimizer"], f"point {setting['point']}", setting["hparams"], seed, until)
-            for seed in range(self.plan.seeds)
-        ]
-        return {
-            "finals": [r["final"] for r in rows],
-            "reached": [r["reached"] for r in rows],
-            "curves": [r["curve"] for r in rows],
-        }
+    def _block(
+        self, block: str, attempt: int, setting: dict[str, Any], until: float, *, test: bool = False
+    ) -> dict[str, Any]:
+        name, point, hparams = setting["optimizer"], f"point {setting['point']}", setting["hparams"]
+        rows = [self._one(block, attempt, name, point, hparams, seed, until, test=test) for seed in range(self.plan.seeds)]
+        names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
+        return {several: [row[one] for row in rows] for several, one in names.items()}
 
     def _confirm(self, attempt: int, winner: dict[str, Any], target: float) -> dict[str, Any]:
-        block = self._block("C", attempt, winner, 1.0)
+        block = self._block("C", attempt, winner, 1.0, test=True)
         hits = [self._hit(curve, target) for curve in block["curves"]]
         defaults = {name: self._defaults(name, target) for name in self.plan.optimizers}
         times = [np.inf if h is None else h for h in hits]
@@ -163,13 +197,22 @@ class Procedure:
     # -- runs
 
     def _one(
-        self, block: str, attempt: int, name: str, setting: str, hparams: dict[str, Any], seed: int, until: float
+        self,
+        block: str,
+        attempt: int,
+        name: str,
+        setting: str,
+        hparams: dict[str, Any],
+        seed: int,
+        until: float,
+        *,
+        test: bool = False,
     ) -> dict[str, Any]:
         identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
         identity["hparams"] = hparams
         if _key(identity) not in self.done:
             number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
-            curve, tests = self._train(name, hparams, number, until, test=block == "C")
+            curve, tests = self._train(name, hparams, number, until, test=test)
             values = [v for v in curve if v is not None]
             best = min(values, key=self._rank) if values else None
             row = {**identity, "final": curve[-1], "reached": best, "curve": curve, "test": tests}
@@ -180,7 +223,7 @@ class Procedure:
             self.done[_key(identity)] = row
             self.say(f"{block}{attempt} {name} {setting} seed {seed}: final {curve[-1]}, reached {best}")
         row = self.done[_key(identity)]
-        return {k: row[k] for k in ("final", "reached", "curve")}
+        return {k: row[k] for k in ("final", "reached", "curve", "test")}
 
     def _train(
         self, name: str, hparams: dict[str, Any], seed: int, until: float, *, test: bool = False
@@ -218,26 +261,40 @@ class Procedure:
             for row in self.done.values()
             if (row["block"], row["try"], row["hparams"]) == ("C", len(tries) - 1, winner["hparams"])
         ]
-        tests = [self._test_at_hit(row, last["target"]) for row in confirming]
+        tests = [self._test_at_hit(row["curve"], row["test"], last["target"]) for row in confirming]
         # C's seeds had no part in choosing the target; another optimizer's reference has only those of V.
         own = _identity(reference) == _identity(winner)
         curves = [row["curve"] for row in confirming] if own else reference["curves"]
-        hits = [self._hit(c, last["target"]) for c in curves]
-        sd = float(np.std([v for v in winner["finals"] if v is not None], ddof=1)) if self.plan.seeds > 1 else 0.0
-        direction = 1 if self.workload.direction == "max" else -1
-        versions = _versions()
         every = [row["curve"] for row in self.done.values() if row["block"] == "C" and row["hparams"] == winner["hparams"]]
         pooled = sum(self._hit(curve, last["target"]) is not None for curve in every)
         return {
+            **self._head("PROTOCOL P12", provisional=not (self.plan.whole and last["confirmed"])),
+            "confirmed": last["confirmed"],
+            **self._numbers(last["target"], tests, measured, winner, reference, curves),
+            "hits_at_this_target_in_C_of_all_tries": [pooled, len(every)],
+            "tries": tries,
+            "V": [{k: m[k] for k in ("optimizer", "point", "hparams", "finals", "reached")} for m in measured],
+            "T": [{k: t[k] for k in ("optimizer", "point", "hparams", "final", "reached")} for t in tuned],
+        }
+
+    def _head(self, procedure: str, *, provisional: bool) -> dict[str, Any]:
+        return {
             "workload": self.workload.name,
             "version": self.workload.version,
-            "procedure": "PROTOCOL P12",
-            "provisional": not (self.plan.whole and last["confirmed"]),
-            "confirmed": last["confirmed"],
+            "procedure": procedure,
+            "provisional": provisional,
             "plan": dataclasses.asdict(self.plan),
             "package_version": __version__,
-            **versions,
-            "validation_target": last["target"],
+            **_versions(),
+        }
+
+    def _numbers(self, target: float, tests, measured, winner, reference, reference_curves) -> dict[str, Any]:
+        """Targets, seed noise, and the reference with its times on `reference_curves`."""
+        hits = [self._hit(curve, target) for curve in reference_curves]
+        sd = float(np.std([v for v in winner["finals"] if v is not None], ddof=1)) if self.plan.seeds > 1 else 0.0
+        direction = 1 if self.workload.direction == "max" else -1
+        return {
+            "validation_target": target,
             "test_target": self.target(tests, self._test_resolution()),
             "seed_sd": sd,
             "set_by": _identity(winner),
@@ -245,19 +302,15 @@ class Procedure:
             "reference_hit_share_of_budget": hits,
             "reference_steps": self._steps(hits),
             "rank_with_target_moved": {
-                str(shift): self._ranking(measured, last["target"] + shift * direction * sd) for shift in (-1, 0, 1)
+                str(shift): self._ranking(measured, target + shift * direction * sd) for shift in (-1, 0, 1)
             },
-            "hits_at_this_target_in_C_of_all_tries": [pooled, len(every)],
-            "tries": tries,
-            "V": [{k: m[k] for k in ("optimizer", "point", "hparams", "finals", "reached")} for m in measured],
-            "T": [{k: t[k] for k in ("optimizer", "point", "hparams", "final", "reached")} for t in tuned],
         }
 
-    def _test_at_hit(self, row: dict[str, Any], target: float) -> float | None:
-        """Test metric where a run of C first met the target, else at its end: what a board compares (P10)."""
-        hit = self._hit(row["curve"], target)
-        index = len(row["test"]) if hit is None else round(hit * self.workload.evaluations)
-        return row["test"][index - 1] if row["test"] else None
+    def _test_at_hit(self, curve: Sequence[float | None], test: Sequence[float | None], target: float) -> float | None:
+        """Test metric where a run first met the target, else at its end: what a board compares (P10)."""
+        hit = self._hit(curve, target)
+        index = len(test) if hit is None else round(hit * self.workload.evaluations)
+        return test[index - 1] if test else None
 
     def _test_resolution(self) -> float:
         """Step between attainable values of the test metric: other than validation's where the split is."""

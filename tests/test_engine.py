@@ -12,6 +12,7 @@ from algoperf_lite import engine, errors, mesh, registry, spec
 from algoperf_lite.clock import CompilationCounter
 from algoperf_lite.engine import Carry
 from tests import tiny_trial
+from tests.assets import tiny
 
 SMALL = {  # width and depth that tests can afford
     "digits_resnet": (4, 1),
@@ -416,3 +417,27 @@ def test_metrics_are_sums_in_float64_over_all_batches():
     whole = bench.workload.evaluate(params, model_state, {**data, "mask": jnp.ones(200)})
     found = bench.metrics(params, model_state, "validation")
     assert found["accuracy"] == float(whole["right"]) / 200
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_gathered_rows_reach_finalise_in_order_and_without_padding(devices):
+    base = tiny.build()
+
+    def evaluate(params, model_state, batch):
+        return {**base.evaluate(params, model_state, batch), "x": batch["x"], "label": batch["label"]}
+
+    seen = {}
+
+    def finalise(found):
+        seen.update(found)
+        return base.finalise(found)
+
+    workload = dataclasses.replace(base, evaluate=evaluate, finalise=finalise, gathered=("x", "label"))
+    bench = engine.compile_bench(workload, mesh.make({"data": devices, "fsdp": 1}))
+    key = engine.put_key(bench.mesh, 0)
+    metrics = bench.metrics(*bench.init(key), "validation")
+    split = workload.load()["validation"]  # 200 examples in batches of 64
+    np.testing.assert_array_equal(seen["x"], split["x"])
+    np.testing.assert_array_equal(seen["label"], split["label"])
+    plain = engine.compile_bench(base, bench.mesh)
+    assert metrics == plain.metrics(*plain.init(key), "validation")

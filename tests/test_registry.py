@@ -194,3 +194,28 @@ def test_workload_file_that_is_wrong_is_one_message(body, message, tmp_path):
 def test_unknown_workload_is_answered_with_the_nearest():
     with pytest.raises(errors.UserError, match="unknown workload 'digit_vit'; did you mean 'digits_vit'"):
         registry.load_workload("digit_vit")
+
+
+def test_variant_is_the_base_with_fields_replaced_and_targets_of_its_own():
+    tiny = str(ASSETS / "tiny.py")
+    base, still = registry.load_workload(tiny), registry.load_workload(f"{tiny}:still")
+    assert (still.name, still.held_out_of, base.held_out_of) == ("tiny_still", "tiny", None)
+    assert (base.validation_target, still.validation_target) == (0.9, 0.8)
+    assert still.batch_stats_batches == 0 != base.batch_stats_batches
+    assert still.reference == {"learning_rate": 0.01}
+
+
+def test_variant_without_a_record_has_no_target_that_anything_reaches():
+    fresh = registry.load_workload(str(ASSETS / "tiny.py:fresh"))
+    assert fresh.provisional
+    assert not fresh.reaches(1e9, fresh.validation_target)
+
+
+def test_unknown_variant_is_answered_with_the_nearest():
+    with pytest.raises(errors.UserError, match=r"unknown variant of workload .*'stil'; did you mean 'still'"):
+        registry.load_workload(str(ASSETS / "tiny.py:stil"))
+
+
+def test_record_of_another_version_is_refused():
+    with pytest.raises(ValueError, match="record of version 1, the workload has version 2"):
+        spec.recorded(str(ASSETS / "tiny.py"), "tiny_still", version=2)

@@ -2,9 +2,10 @@
 
 import shutil
 
+import msgspec
 import pytest
 
-from algoperf_lite import checkpoint, config, errors, mesh, records, registry, runner
+from algoperf_lite import checkpoint, config, errors, mesh, records, registry, results, runner, search
 from algoperf_lite.clock import Clock
 from tests.conftest import ASSETS
 
@@ -23,18 +24,18 @@ def build(problem, hparams):
 def run(tmp_path):
     """run(submissions, studies=...) -> outcomes by (entrant, study); a fresh runner each time, one directory."""
 
-    def go(submissions, studies=1, stop=lambda: False, **request):
+    def go(submissions, studies=1, stop=lambda: False, board=None, **request):
         made = runner.Request(
-            benchmark=config.load_benchmark(str(ASSETS / "tiny.toml")),
+            benchmark=msgspec.structs.replace(config.load_benchmark(str(ASSETS / "tiny.toml")), **board or {}),
             mesh=mesh.parse("data=1"),
             submissions=submissions,
             studies=studies,
             **request,
         )
         directory = records.RunDirectory(tmp_path / "run")
-        board = runner.Runner(made, directory, Clock(), stop=stop)
-        benchmark = board.resolve()
-        return benchmark, {(s.entrant, s.study): o for s, o in board.run(benchmark)}
+        runs = runner.Runner(made, directory, Clock(), stop=stop)
+        benchmark = runs.resolve()
+        return benchmark, {(s.entrant, s.study): o for s, o in runs.run(benchmark)}
 
     return go
 
@@ -118,3 +119,39 @@ def test_seed_zero_and_seed_one_are_different_boards(run, tmp_path):
     run(["nadamw"], seed=0)
     with pytest.raises(errors.UserError, match="has seed 0, this command asks for 1"):
         run(["nadamw"], seed=1)
+
+
+STILL = str(ASSETS / "tiny.py:still")
+
+
+def drawn_by(seed):
+    """The variant of the tiny workload that a board seed draws."""
+    return search.held_outs({"test": registry.variants(str(ASSETS / "tiny.py"))}, seed)
+
+
+def test_held_out_is_drawn_by_the_board_seed_and_scored_as_one(run, tmp_path):
+    seed = next(s for s in range(100) if drawn_by(s) == [STILL])
+    benchmark, outcomes = run(["nadamw"], board={"held_outs": True}, seed=seed)
+    assert {name: info.held_out_of for name, info in benchmark.workloads.items()} == {"tiny": None, "tiny_still": "tiny"}
+    assert benchmark.workloads["tiny_still"].validation_target == 0.8
+    assert benchmark.workloads["tiny"].validation_target == 0.9
+    assert all(o.outcome == "target_reached" for o in outcomes.values())
+    board = results.read(tmp_path / "run").board
+    assert [board.workloads[i].name for pair in board.held_out for i in pair] == ["tiny_still", "tiny"]
+    assert run(["nadamw"], board={"held_outs": True}, seed=seed) == (benchmark, {})
+
+
+def test_board_without_held_outs_draws_none(run):
+    assert list(run(["nadamw"])[0].workloads) == ["tiny"]
+
+
+def test_variant_without_its_base_is_a_workload_like_any_other(run):
+    benchmark, _ = run(["nadamw"], workloads=[STILL])
+    assert {name: info.held_out_of for name, info in benchmark.workloads.items()} == {"tiny_still": None}
+
+
+def test_workload_without_a_target_is_refused_with_the_command_that_sets_it(run):
+    with pytest.raises(
+        errors.UserError, match=r"tiny.py:fresh has no target yet\n  set it: algoperf-lite targets .*tiny.py:fresh"
+    ):
+        run(["nadamw"], workloads=[str(ASSETS / "tiny.py:fresh")])

@@ -114,3 +114,12 @@ def test_trials_of_a_board_are_unique_and_entrants_share_their_seeds():
 def test_static_key_names_the_static_part_alone():
     entrant = records.Entrant(name="e", source="e", sha256="0", points=[], static=["kind", "absent"])
     assert search.static_key(entrant, {"kind": "a", "rate": 0.1}) == '{"kind": "a"}'
+
+
+def test_one_held_out_of_each_family_is_drawn_by_the_seed():
+    candidates = {"a": ["x:1", "x:2", "x:3"], "b": ["y:1", "y:2"], "c": []}
+    drawn = [tuple(search.held_outs(candidates, seed)) for seed in range(200)]
+    assert {len(d) for d in drawn} == {2}
+    assert {d[0] for d in drawn} == set(candidates["a"])
+    assert {d[1] for d in drawn} == set(candidates["b"])
+    assert drawn[7] == tuple(search.held_outs({"b": ["y:2", "y:1"], "a": ["x:3", "x:2", "x:1"]}, 7))  # order is nothing

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from algoperf_lite import registry, spec, targets
+from algoperf_lite import errors, registry, spec, targets
 from tests.conftest import ASSETS, ROOT
 
 PLAN = targets.Plan(points=2, seeds=2, optimizers=("nadamw", "nesterov"))
@@ -12,9 +12,9 @@ PLAN = targets.Plan(points=2, seeds=2, optimizers=("nadamw", "nesterov"))
 
 @pytest.fixture
 def procedure(tmp_path):
-    def make(plan=PLAN, **variant):
-        workload = registry.load_workload(str(ASSETS / "tiny.py"), **variant)
-        return targets.Procedure(workload, tmp_path / "targets", plan, lambda line: None)
+    def make(plan=PLAN, name="tiny.py", base=None, **arguments):
+        workload = registry.load_workload(str(ASSETS / name), **arguments)
+        return targets.Procedure(workload, tmp_path / workload.name, plan, lambda line: None, base)
 
     return make
 
@@ -63,6 +63,37 @@ def test_confirmation_fails_where_hits_come_too_early(procedure):
     assert not tried["checks"]["median_hit"]
     assert not tried["checks"]["defaults"]
     assert not tried["confirmed"]
+
+
+def test_variant_takes_the_settings_of_its_base_and_tunes_nothing(procedure):
+    base = procedure(targets.Plan(points=4, seeds=2, optimizers=("nesterov", "nadamw"))).run()
+    p = procedure(name="tiny.py:still", base=base)
+    record = p.run()
+    assert {k[0] for k in p.done} == {"V"}
+    best = [(m["optimizer"], m["point"]) for m in p._order(base["V"])]
+    used = [(m["optimizer"], m["point"]) for m in record["V"]]
+    assert used[: targets.SETTINGS_TO_V] == best[: targets.SETTINGS_TO_V]
+    assert any(name == "nadamw" for name, _ in used)
+    winner = next(m for m in record["V"] if m["hparams"] == record["set_by"]["hparams"])
+    assert record["validation_target"] == p.target(winner["reached"], 0.0)
+    assert record["reference"] in [m["hparams"] for m in record["V"] if m["optimizer"] == "nadamw"]
+    assert (record["variant_of"], record["provisional"]) == ("tiny", True)
+
+
+def test_variant_without_the_nadamw_among_the_best_measures_it_all_the_same(procedure):
+    rows = [
+        {"optimizer": name, "point": i, "hparams": registry.load_submission(name).resolve({}), "finals": [0.9 - i / 10]}
+        for i, name in enumerate(("nesterov", "nesterov", "adamw", "adamw", "nadamw"))
+    ]
+    record = procedure(name="tiny.py:still", base={"V": rows, "provisional": False}).run()
+    assert [m["point"] for m in record["V"]] == [0, 1, 2, 4]
+
+
+def test_variant_without_a_record_of_its_base_is_refused(procedure):
+    with pytest.raises(
+        errors.UserError, match="record of tiny, and there is none\n  make it first: algoperf-lite targets tiny"
+    ):
+        procedure(name="tiny.py:still")
 
 
 RECORDS = sorted((ROOT / "workloads" / "targets").glob("*.json"))

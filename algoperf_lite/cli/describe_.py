@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from typing import Any
 
 from algoperf_lite import errors
@@ -45,7 +46,7 @@ def _facts(name: str) -> dict[str, Any]:
     from algoperf_lite import registry
     from algoperf_lite.data import catalog
 
-    if name in registry.names("workloads"):
+    if registry.split_variant(name)[0] in registry.names("workloads"):
         return _workload(name)
     if name in registry.names("benchmarks") or name.endswith(".toml"):
         import msgspec
@@ -58,7 +59,7 @@ def _facts(name: str) -> dict[str, Any]:
         return dataclasses.asdict(catalog.CATALOG[name])
     if name in registry.names("submissions"):
         return _submission(name)
-    if name.endswith(".py"):
+    if registry.split_variant(name)[0].endswith(".py"):
         try:
             return _submission(name)
         except errors.UserError as e:
@@ -86,6 +87,12 @@ def _submission(name: str) -> dict[str, Any]:
     }
 
 
+def _target(w) -> str:
+    if math.isnan(w.validation_target):
+        return "none yet"
+    return f"{w.validation_target:.6g}" + (" (provisional)" if w.provisional else "")
+
+
 def _workload(name: str) -> dict[str, Any]:
     import jax
 
@@ -102,9 +109,10 @@ def _workload(name: str) -> dict[str, Any]:
     ]
     return {
         "workload": f"{w.name} v{w.version} ({w.tier}; {w.family})",
+        **({"held-out variant of": w.held_out_of} if w.held_out_of else {"held-out variants": registry.variants(name)}),
         "from": w.provenance,
         "metric": f"{w.metric}, {w.direction}",
-        "validation target": f"{w.validation_target:.6g}" + (" (provisional)" if w.provisional else ""),
+        "validation target": _target(w),
         "test target": f"{w.test_target:.6g}",
         "step budget": f"{w.step_budget} steps of {w.batch_size} examples, {w.evaluations} evaluations",
         "training examples": w.num_train_examples,

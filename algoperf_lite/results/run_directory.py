@@ -59,6 +59,7 @@ def tabulate(
             target=info.validation_target,
             budget=info.step_budget * benchmark.budget_factor,
             interval=info.step_budget // info.evaluations,
+            held_out_of=info.held_out_of,
             provisional=info.provisional,
             reference=info.reference_steps,
             metric_sd=info.seed_sd,
