@@ -37,7 +37,10 @@ def entries(kind: str) -> dict[str, str]:
     if kind == "data":
         from algoperf_lite.data import catalog
 
-        return {name: f"{s.description}; licence: {s.licence}" for name, s in catalog.CATALOG.items()}
+        return {
+            name: f"{entry.description}; {entry.bytes / 2**20:.1f} MiB; licence: {entry.licence}"
+            for name, entry in catalog.CATALOG.items()
+        }
     from algoperf_lite import registry
 
     return {name: registry.describe_line(path) for name, path in registry.names(kind).items()}
