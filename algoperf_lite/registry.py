@@ -251,11 +251,11 @@ def load_workload(name_or_path: str, **arguments: Any) -> "spec.Workload":
     return workload
 
 
-def variants(name_or_path: str) -> list[str]:
-    """The held-out variants of a workload, each by the name that `load_workload` takes."""
+def variants(name_or_path: str) -> dict[str, dict[str, Any]]:
+    """The held-out variants of a workload: the name that `load_workload` takes -> arguments of the file's `build`."""
     source, _ = split_variant(name_or_path)
     module = _import(_locate("workloads", source), "workload")
-    return [f"{source}:{variant}" for variant in getattr(module, "VARIANTS", {})]
+    return {f"{source}:{variant}": dict(arguments) for variant, arguments in getattr(module, "VARIANTS", {}).items()}
 
 
 def target_records(name_or_path: str) -> pathlib.Path:

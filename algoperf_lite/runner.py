@@ -6,6 +6,7 @@ directory (PROTOCOL P4, P18).
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,7 +60,6 @@ class Runner:
         self._benches: dict[str, engine.Bench] = {}
         self._programs: dict[tuple[str, str, str], engine.Programs] = {}
         self._submissions: dict[str, registry.Submission] = {}
-        self._sources: dict[str, str] = {}
 
     # -- resolving
 
@@ -70,6 +70,16 @@ class Runner:
         Raises:
           UserError: names, files, hyperparameters or a directory that do not fit.
         """
+        benchmark = self.settle()
+        benchmark = msgspec.structs.replace(benchmark, costs=self._costs(benchmark))
+        # All processes go by the first one's measurements.
+        benchmark = msgspec.convert(environment.broadcast(msgspec.to_builtins(benchmark)), Benchmark)
+        if not self.directory.exists() or benchmark != self.directory.benchmark():
+            self.directory.write_benchmark(benchmark)
+        return benchmark
+
+    def settle(self) -> Benchmark:
+        """The resolved benchmark with such costs as the directory has; nothing is measured or written."""
         old = self.directory.benchmark() if self.directory.exists() else None
         if old is None and self.directory.trial_ids():
             raise errors.UserError(
@@ -83,15 +93,8 @@ class Runner:
                 found = registry.file_sha256("submissions", entrant.source)
                 if found != entrant.sha256:
                     raise _changed(entrant.name, entrant.source, entrant.sha256, found, self.directory)
-            benchmark = self._extended(old, wanted)
-        else:
-            benchmark = wanted
-        benchmark = msgspec.structs.replace(benchmark, costs=self._costs(benchmark))
-        # All processes go by the first one's measurements.
-        benchmark = msgspec.convert(environment.broadcast(msgspec.to_builtins(benchmark)), Benchmark)
-        if not self.directory.exists() or benchmark != self.directory.benchmark():
-            self.directory.write_benchmark(benchmark)
-        return benchmark
+            return self._extended(old, wanted)
+        return wanted
 
     def _wanted(self, old: Benchmark | None) -> Benchmark:
         """The request as a benchmark without costs; a seed that was drawn for `old` is not drawn again."""
@@ -112,12 +115,7 @@ class Runner:
         studies = request.studies or file.studies
         if request.smoke:
             studies = 1
-        self._sources = {}
-        workloads = {}
-        for source in request.workloads or file.workloads:
-            workload = registry.load_workload(source)
-            self._sources[workload.name] = source
-            workloads[workload.name] = self._workload_info(workload, source)
+        workloads = self._workloads(request.workloads or file.workloads, seed if file.held_outs else None)
         entrants = [self._entrant(name, source, file.ruleset, seed, studies) for name, source in sources.items()]
         return Benchmark(
             name=file.name,
@@ -141,7 +139,27 @@ class Runner:
             manifest=environment.manifest(),
         )
 
+    def _workloads(self, sources: list[str], held_out_seed: int | None) -> dict[str, records.WorkloadInfo]:
+        """The named workloads, and one held-out variant of each family where a seed is given to draw it by."""
+        loaded = {source: registry.load_workload(source) for source in sources}
+        if held_out_seed is not None:
+            candidates: dict[str, list[str]] = {}
+            for source, workload in loaded.items():
+                candidates.setdefault(workload.family, []).extend(registry.variants(source))
+            drawn = [s for s in search.held_outs(candidates, held_out_seed) if s not in loaded]
+            loaded |= {source: registry.load_workload(source) for source in drawn}
+        infos = {w.name: self._workload_info(w, source) for source, w in loaded.items()}
+        for workload in loaded.values():
+            if workload.held_out_of in infos:  # alone, a variant is a workload like any other
+                info = infos[workload.name]
+                infos[workload.name] = msgspec.structs.replace(info, held_out_of=workload.held_out_of)
+        return infos
+
     def _workload_info(self, workload, source: str) -> records.WorkloadInfo:
+        if math.isnan(workload.validation_target):
+            raise errors.UserError(
+                f"workload {source} has no target yet\n  set it: algoperf-lite targets {source}"
+            )
         reference, where = dict(workload.reference), "target record"
         if not reference:
             reference, where = {}, "nadamw's DEFAULTS: the workload names no reference"

@@ -109,7 +109,11 @@ def _workload(name: str) -> dict[str, Any]:
     ]
     return {
         "workload": f"{w.name} v{w.version} ({w.tier}; {w.family})",
-        **({"held-out variant of": w.held_out_of} if w.held_out_of else {"held-out variants": registry.variants(name)}),
+        **(
+            {"held-out variant of": w.held_out_of}
+            if w.held_out_of
+            else {"held-out variants": list(registry.variants(name))}
+        ),
         "from": w.provenance,
         "metric": f"{w.metric}, {w.direction}",
         "validation target": _target(w),

@@ -11,6 +11,7 @@ EXAMPLES = (
     "run demo",
     "run demo --submissions nadamw,mine=./my_opt.py --studies 5",
     "run demo --workloads digits_vit --smoke",
+    "run demo --dry-run",
     "run my_benchmark.toml --out runs/mine --mesh data=4,fsdp=2",
 )
 RETRIES = ("error", "out_of_memory")
@@ -26,6 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nonce", help="draw the board seed from the frozen submissions and this text (publication)")
     parser.add_argument("--studies", type=int, help="independent repetitions; may be raised later")
     parser.add_argument("--smoke", action="store_true", help="two evaluations per trial, one study, never ranked")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what it would take in time, memory and disk; run nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="with --dry-run: machine-readable")
     parser.add_argument("--retry", default="", help=f"run again trials that ended so: {','.join(RETRIES)}")
     parser.add_argument("--mesh", help="such as data=4,fsdp=2; default all devices along data")
     parser.add_argument("--devices", type=int, help="number of devices; default all")
@@ -61,11 +66,14 @@ def main(args: argparse.Namespace) -> int:
         raise errors.UserError(f"--checkpoint-every {args.checkpoint_every}: accepted are seconds, 0 or more")
     if args.seed is not None and args.nonce is not None:
         raise errors.UserError("--seed and --nonce exclude each other: the nonce draws the seed")
+    if args.json and not args.dry_run:
+        raise errors.UserError("--json goes with --dry-run; results as JSON: algoperf-lite score DIR --json")
     file = config.load_benchmark(args.benchmark)
     workloads = cli.comma_list(args.workloads) if args.workloads is not None else None
     submissions = cli.comma_list(args.submissions) if args.submissions is not None else None
     _check_names(file, workloads, submissions)
-    out = args.out or pathlib.Path("runs") / (file.name + ("-smoke" if args.smoke else ""))
+    smoke = args.smoke or file.smoke
+    out = args.out or pathlib.Path("runs") / (file.name + ("-smoke" if args.smoke and not file.smoke else ""))
 
     if any(p.exists() and not p.is_dir() for p in (out, *out.parents)):
         raise errors.UserError(f"--out {out}: a file stands in the way; --out is a folder")
@@ -89,10 +97,12 @@ def main(args: argparse.Namespace) -> int:
         seed=args.seed,
         nonce=args.nonce,
         studies=args.studies,
-        smoke=args.smoke,
+        smoke=smoke,
         retry=retry,
         checkpoint_every_s=args.checkpoint_every,
     )
+    if args.dry_run:
+        return _dry_run(request, directory, quiet=not first, as_json=args.json)
     shown = progress.Progress(quiet=not first)
     _lock(directory)
     try:
@@ -131,6 +141,29 @@ def main(args: argparse.Namespace) -> int:
     if not args.no_report:
         _report(out)
     return 1 if failed else 0
+
+
+def _dry_run(request, directory, *, quiet: bool, as_json: bool) -> int:
+    """Takes no lock: it writes nothing to the directory."""
+    import jax
+    from rich.console import Console
+
+    from algoperf_lite import dry_run
+    from algoperf_lite.cli import dry_run as shown
+    from algoperf_lite.cli import progress
+    from algoperf_lite.clock import Clock
+
+    with progress.Progress(quiet=quiet or as_json) as listener:
+        found = dry_run.DryRunner(request, directory, Clock(processes=jax.process_count()), listener).gather()
+    if as_json and not quiet:
+        import json
+
+        import msgspec
+
+        print(json.dumps({**msgspec.to_builtins(found), **found.totals()}, indent=1))
+    elif not quiet:
+        shown.show(found, Console())
+    return 0
 
 
 def _lock(directory) -> None:

@@ -198,6 +198,22 @@ def test_run_that_would_mix_two_boards_is_refused_with_both_values(more, message
     assert message in err
 
 
+def test_dry_run_tells_what_is_missing_and_writes_nothing(board, say, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = say("run", TINY, "--mesh", "data=1", "--dry-run")
+    assert (code, err) == (0, "")
+    assert "4 trials to run on 1 cpu device" in out
+    code, out, _ = say("run", TINY, "--mesh", "data=1", "--smoke", "--dry-run", "--json")
+    found = json.loads(out)
+    assert (code, found["trials"], [r["trials"] for r in found["rows"]]) == (0, 2, [1, 1])
+    assert list(tmp_path.iterdir()) == []
+    before = sorted(board.rglob("*"))
+    assert "0 trials to run" in say(*_again(board), "--dry-run")[1]
+    code, _, err = say(*_again(board), "--dry-run", "--seed", "5")
+    assert (code, sorted(board.rglob("*"))) == (2, before)
+    assert "has seed 0, this command asks for 5" in err
+
+
 def test_run_in_a_directory_of_a_newer_version_is_refused(say, tmp_path, board):
     content = msgspec.json.decode((board / "benchmark.json").read_bytes())
     (tmp_path / "benchmark.json").write_bytes(msgspec.json.encode({**content, "format": 99}))
@@ -321,6 +337,7 @@ def test_report_that_cannot_be_written_is_one_message_with_code_two(flag, place,
         (["--process-id", "3"], "the three go together"),
         (["--coordinator", "foo", "--num-processes", "2"], "HOST:PORT"),
         (["--checkpoint-every", "-5"], "0 or more"),
+        (["--json"], "--json goes with --dry-run"),
     ],
 )
 def test_flags_that_do_not_fit_have_code_two(say, flags, message):
