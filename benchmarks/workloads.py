@@ -76,7 +76,7 @@ def facts(name: str, clock: Clock) -> dict:
 def table(rows: list[dict]) -> str:
     """Markdown of some rows."""
     lines = [
-        "| workload | metric | target | reached | steps to it (CV) | time to it | budget | parameters | MFLOP/step | step |",
+        "| workload | metric | target | reached | steps to it (CV) | time to it | budget | parameters | MFLOP | step |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
