@@ -10,10 +10,10 @@ demo: $(VENV)/.installed
 	$(BIN)/algoperf-lite run demo --out runs/demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-fast: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not long and not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not long and not slow"
 
 test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m long

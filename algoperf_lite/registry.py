@@ -45,12 +45,23 @@ def names(kind: str) -> dict[str, pathlib.Path]:
 
 
 def describe_line(path: pathlib.Path) -> str:
-    """First line of a file's docstring (Python) or of its leading comment (TOML)."""
+    """First line of a file's docstring (Python), with the variants of a workload, or of its leading comment (TOML)."""
     text = path.read_text("utf-8")
     if path.suffix == ".toml":
         return text.lstrip("# \n").splitlines()[0] if text.startswith("#") else ""
-    doc = ast.get_docstring(ast.parse(text)) or ""
-    return doc.splitlines()[0] if doc else ""
+    tree = ast.parse(text)
+    doc = ast.get_docstring(tree) or ""
+    variants = ", ".join(_variant_names(tree))
+    return (doc.splitlines()[0] if doc else "") + (f" Variants: {variants}." if variants else "")
+
+
+def _variant_names(tree: ast.Module) -> list[str]:
+    """Keys of `VARIANTS = {...}` in a workload's file."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="VARIANTS")], value=ast.Dict(keys=keys)):
+                return [key.value for key in keys if isinstance(key, ast.Constant)]
+    return []
 
 
 # ------------------------------------------------------------------------------------------- submissions

@@ -33,6 +33,19 @@ def mirror() -> pathlib.Path:
     pytest.skip("no mirror of the data sets: set ALGOPERF_LITE_MIRROR")
 
 
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> pathlib.Path:
+    """Where data sets are unpacked, once a process."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def real_data(mirror, data_folder, monkeypatch) -> None:
+    """The data sets of the lite tier, from the mirror."""
+    monkeypatch.setenv("ALGOPERF_LITE_MIRROR", str(mirror))
+    monkeypatch.setenv("ALGOPERF_LITE_DATA", str(data_folder))
+
+
 @pytest.fixture
 def tiny_toml() -> pathlib.Path:
     """The tiny board's benchmark file."""

@@ -1,5 +1,6 @@
 """What the README and docs/ say must be true of the code: commands parse, examples run, links resolve."""
 
+import json
 import re
 import shlex
 
@@ -85,3 +86,17 @@ def test_pages_name_no_machine(path):
     index = re.findall(r"\S*(?:\bpypi|pythonhosted|simple/|--index-url|--extra-index|artifactory|nexus)\S*", text, re.I)
     assert own + index == []
     assert "\N{EM DASH}" not in text
+
+
+def test_tables_of_workloads_hold_every_one_and_agree_with_the_records():
+    text = (ROOT / "docs" / "workloads.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \| ([^|]+) \| (\d+)/(\d+) \| (\d*)", text, re.M)
+    records = {p.stem: json.loads(p.read_text()) for p in (ROOT / "workloads" / "targets").glob("*.json")}
+    assert {name for name, *_ in rows} == set(records)
+    for name, target, reached, seeds, steps in rows:
+        record = records[name]
+        shares = record["reference_hit_share_of_budget"]
+        assert f" {record['validation_target']:.4g}" in f" {target}", name
+        assert target.endswith("*") == record["provisional"], name
+        assert (int(reached), int(seeds)) == (sum(s is not None for s in shares), len(shares)), name
+        assert steps == (f"{record['reference_steps']:.0f}" if record["reference_steps"] else ""), name

@@ -13,23 +13,7 @@ from algoperf_lite.clock import CompilationCounter
 from algoperf_lite.engine import Carry
 from tests import tiny_trial
 from tests.assets import tiny
-
-SMALL = {  # width and depth that tests can afford
-    "digits_resnet": (4, 1),
-    "digits_vit": (16, 1),
-    "markov_lm": (32, 1),
-    "shakespeare_lm": (32, 1),
-}
-
-
-def small(name, request, monkeypatch, tmp_path, steps=4):
-    """A shipped workload, small, with evaluations every `steps` steps."""
-    width, depth = SMALL[name]
-    workload = registry.load_workload(name, width=width, depth=depth)
-    if workload.data:
-        monkeypatch.setenv("ALGOPERF_LITE_MIRROR", str(request.getfixturevalue("mirror")))
-        monkeypatch.setenv("ALGOPERF_LITE_DATA", str(tmp_path))
-    return dataclasses.replace(workload, step_budget=steps * workload.evaluations)
+from tests.workloads.cases import CASES, LITE
 
 
 def start(programs, hparams, seed=3):
@@ -73,9 +57,14 @@ def test_scanned_steps_of_a_submission_equal_dispatched_ones_to_the_bit(name):
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_scanned_steps_of_a_workload_equal_dispatched_ones_to_the_bit(name, request, monkeypatch, tmp_path):
-    workload = small(name, request, monkeypatch, tmp_path)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=c.name, marks=[pytest.mark.long] if c in LITE else [pytest.mark.slow]) for c in CASES]
+)
+def test_scanned_steps_of_a_workload_equal_dispatched_ones_to_the_bit(case, request):
+    if case in LITE:
+        request.getfixturevalue("real_data")
+    workload = case.build()
+    workload = dataclasses.replace(workload, step_budget=4 * workload.evaluations)
     bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
     entry = registry.load_submission("nadamw")
     point = entry.resolve({"warmup_fraction": 0.0, "dropout_rate": 0.1, "label_smoothing": 0.1})

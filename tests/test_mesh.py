@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from algoperf_lite import engine, errors, mesh, registry
-from tests.test_engine import SMALL, train
+from tests.test_engine import train
+from tests.workloads.cases import MICRO
 
 pytestmark = pytest.mark.slow
 
@@ -94,8 +95,7 @@ CASES = [  # convolutions take long to compile: by default the layout that has b
 @pytest.fixture(scope="module")
 def alone(request):
     """(workload, submission, losses on one device); Nesterov, whose steps do not blow rounding up."""
-    width, depth = SMALL[request.param]
-    workload = registry.load_workload(request.param, width=width, depth=depth)
+    workload = next(case for case in MICRO if case.name == request.param).build()
     workload = dataclasses.replace(workload, step_budget=STEPS * workload.evaluations)
     entry = registry.load_submission("nesterov")
     return workload, entry, _losses(workload, entry, {"data": 1, "fsdp": 1})[0]

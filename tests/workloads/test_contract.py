@@ -50,26 +50,14 @@ def _build(case, variant=""):
     )
 
 
-@pytest.fixture(scope="session")
-def data_folder(tmp_path_factory):
-    """Where data sets are unpacked, once a process."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(autouse=True)
-def real_data(request, data_folder, monkeypatch):
-    """The mirror for the lite tier; without one its tests are skipped."""
-    if any(str(case) in request.node.name for case in LITE):
-        monkeypatch.setenv("ALGOPERF_LITE_MIRROR", str(request.getfixturevalue("mirror")))
-        monkeypatch.setenv("ALGOPERF_LITE_DATA", str(data_folder))
-
-
 def _cases(cases):
     return [pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(case.name)) for case in cases]
 
 
 @pytest.fixture
-def built(request, real_data):
+def built(request):
+    if request.param in LITE:
+        request.getfixturevalue("real_data")
     return _build(request.param)
 
 
@@ -132,12 +120,16 @@ def _overfit(built, steps, learning_rate=0.01):
     """Losses of Adam on one batch, and the gradients of the last step."""
     key, params, state, batch = _start(built)
     adam = optax.adam(learning_rate)
-    opt_state, update = adam.init(params), jax.jit(adam.update)
-    losses = []
+
+    @jax.jit
+    def update(params, opt_state, grads):
+        updates, opt_state = adam.update(grads, opt_state)
+        return optax.apply_updates(params, updates), opt_state
+
+    opt_state, losses = adam.init(params), []
     for _ in range(steps):
         (loss, state), grads = built.step(params, state, batch, key, True, spec.NO_REG)
-        updates, opt_state = update(grads, opt_state)
-        params = optax.apply_updates(params, updates)
+        params, opt_state = update(params, opt_state, grads)
         losses.append(float(loss))
     return losses, grads
 
@@ -175,21 +167,20 @@ def test_regularisation_is_traced(built):
 def test_evaluation_depends_on_neither_batch_size_nor_padding(built):
     w, (_, params, state, _) = built.workload, _start(built)
     examples = {name: leaf[:24] for name, leaf in built.data["validation"].items()}
-    whole = _metrics(built, params, state, examples, 24)
+    whole = _metrics(built, params, state, examples, 12)
     assert w.metric in whole
     assert all(isinstance(value, float) and math.isfinite(value) for value in whole.values())
-    for size in (16, 7):
-        for name, value in _metrics(built, params, state, examples, size).items():
-            # A standard error is a difference of nearly equal float32 sums.
-            assert value == pytest.approx(whole[name], rel=0.1 if name.endswith("_se") else 1e-5, abs=1e-7), name
-    for batch in engine.evaluation_batches(examples, 16, ONE)[1:]:  # 8 rows and as many of padding
-        real = built.evaluate(params, state, batch)
-        mask = np.asarray(batch["mask"])
-        assert mask.sum() == 8
-        junk = {name: jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)) > 0, x, jnp.flip(x, 0)) for name, x in batch.items()}
-        for name, value in built.evaluate(params, state, {**junk, "mask": batch["mask"]}).items():
-            keep = slice(8) if name in w.gathered else slice(None)
-            np.testing.assert_array_equal(np.atleast_1d(value)[keep], np.atleast_1d(real[name])[keep], err_msg=name)
+    for name, value in _metrics(built, params, state, examples, 16).items():
+        # A standard error is a difference of nearly equal float32 sums.
+        assert value == pytest.approx(whole[name], rel=0.1 if name.endswith("_se") else 1e-5, abs=1e-7), name
+    batch = engine.evaluation_batches(examples, 16, ONE)[1]  # 8 rows, and as many of padding
+    mask = np.asarray(batch["mask"])
+    assert mask.sum() == 8
+    junk = {name: jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)) > 0, x, jnp.flip(x, 0)) for name, x in batch.items()}
+    real = built.evaluate(params, state, batch)
+    for name, value in built.evaluate(params, state, {**junk, "mask": batch["mask"]}).items():
+        keep = slice(8) if name in w.gathered else slice(None)
+        np.testing.assert_array_equal(np.atleast_1d(value)[keep], np.atleast_1d(real[name])[keep], err_msg=name)
 
 
 @every_case
@@ -212,8 +203,10 @@ def test_depth_adds_modules(built):
     assert deeper.problem().step_budget == built.workload.step_budget
 
 
-@every_case
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "built", _cases(MICRO) + [pytest.param(c, id=c.name, marks=pytest.mark.long) for c in LITE], indirect=True
+)
 def test_eight_devices_give_the_loss_and_gradients_of_one(built):
     key, params, state, batch = _start(built)
     rng = np.random.default_rng(0)  # a readout of zeros would hide every other gradient
@@ -250,7 +243,9 @@ def test_every_family_has_two_variants_or_more():
 
 
 @pytest.mark.parametrize(("case", "name"), VARIANTS)
-def test_variant_is_another_network_that_learns(case, name):
+def test_variant_is_another_network_that_learns(case, name, request):
+    if case in LITE:
+        request.getfixturevalue("real_data")
     built = _build(case, name)
     key, params, state, batch = _start(built)
     losses, grads = _overfit(built, 12)
