@@ -25,7 +25,7 @@ def build(
     gelu: bool = False,
     temperature: float = 1.0,
     final_norm: bool = True,
-    masks: int = 2,
+    augmented: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -37,7 +37,7 @@ def build(
       gelu: the activation, instead of swish.
       temperature: factor on the attention's logits.
       final_norm: whether blocks end in layer normalisation.
-      masks: of each kind in the augmentation of training utterances.
+      augmented: whether training utterances vary in rate, vocal tract and masked parts.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> Conformer:
@@ -70,7 +70,7 @@ def build(
         num_train_examples=2000 // 4,
         load=functools.partial(load, context),
         init=net.init,
-        batch=functools.partial(speech.draw_joined_digits, BATCH_SIZE, context, masks),
+        batch=functools.partial(speech.draw_joined_digits, BATCH_SIZE, context, augmented),
         loss=functools.partial(speech.loss, net.apply),
         evaluate=functools.partial(speech.sums, net.apply),
         finalise=functools.partial(speech.metrics, spoken_digits.ALPHABET),

@@ -14,7 +14,7 @@ from algoperf_lite.tasks import speech
 
 WIDTH, DEPTH, CONTEXT = 160, 2, 320
 BATCH_SIZE = 16
-VARIANTS = {"tanh": {"tanh": True}, "no_residual": {"residual": False}, "no_augmentation": {"masks": 0}}
+VARIANTS = {"tanh": {"tanh": True}, "no_residual": {"residual": False}, "no_augmentation": {"augmented": False}}
 
 
 def build(
@@ -25,7 +25,7 @@ def build(
     tanh: bool = False,
     residual: bool = True,
     layer_norm: bool = True,
-    masks: int = 2,
+    augmented: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -35,7 +35,7 @@ def build(
       context: frames of the longest utterance; digits that do not fit are left out.
       tanh: the activation before the readout, instead of ReLU.
       residual, layer_norm: whether layers have a shortcut and layer normalisation.
-      masks: of each kind in the augmentation of training utterances.
+      augmented: whether training utterances vary in rate, vocal tract and masked parts.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> SpeechLSTM:
@@ -65,7 +65,7 @@ def build(
         num_train_examples=2000 // 4,
         load=functools.partial(load, context),
         init=net.init,
-        batch=functools.partial(speech.draw_joined_digits, BATCH_SIZE, context, masks),
+        batch=functools.partial(speech.draw_joined_digits, BATCH_SIZE, context, augmented),
         loss=functools.partial(speech.loss, net.apply),
         evaluate=functools.partial(speech.sums, net.apply),
         finalise=functools.partial(speech.metrics, spoken_digits.ALPHABET),

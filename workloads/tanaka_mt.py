@@ -1,4 +1,4 @@
-"""Short Japanese sentences, translated into English by an encoder-decoder transformer of 8 million parameters (lite)."""
+"""Short Japanese sentences, translated into English by an encoder-decoder transformer of 5.5 million parameters (lite)."""
 
 import functools
 
@@ -78,7 +78,7 @@ def build(
         finalise=translation.metrics,
         roles=net.roles,
         gathered=("decoded", "reference"),
-        provenance="50,000 Tanaka pairs of odashi/small_parallel_enja, ja to en, official splits; model of arXiv 1706.03762",
+        provenance="50,000 Tanaka pairs of odashi/small_parallel_enja, ja to en, official splits; arXiv 1706.03762",
         data=("small_parallel_enja",),
         **spec.recorded(__file__, "tanaka_mt", version=1),
     )

@@ -87,7 +87,8 @@ def text(row: list[int]) -> str:
 
 def _score(counts: np.ndarray) -> float:
     matched, possible, (length, reference) = counts[:4].tolist(), counts[4:8].tolist(), counts[8:].tolist()
-    return float(BLEU.compute_bleu(matched, possible, length, reference).score)
+    # A count of 0 is smoothed as `corpus_score` does by default (Chen and Cherry, 2014, method 3).
+    return float(BLEU.compute_bleu(matched, possible, length, reference, smooth_method="exp").score)
 
 
 # ----------------------------------------------------------------------------------------------------- search

@@ -82,7 +82,12 @@ def test_broken_corpora_are_reported(folder):
         _load(folder)
 
 
-HASHES = {}
+HASHES = {
+    "train": "f67b93b54ed51290",
+    "eval_train": "0439cf115303ea20",
+    "validation": "d0d323b694f60655",
+    "test": "3bd0bc977c1968c1",
+}
 
 
 def test_the_corpus_of_the_mirror(mirror, tmp_path, monkeypatch):

@@ -82,6 +82,16 @@ def test_bleu_is_sacrebleus_on_words(size):
     assert translation.bleu(decoded, references)[0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_counts_of_zero_are_smoothed_as_sacrebleu_does():
+    decoded, references = (
+        np.array([[3, 4, 5, EOS, PAD], [6, 7, EOS, PAD, PAD]]),
+        np.array([[3, 4, 6, 8, EOS], [6, 8, 7, 3, EOS]]),
+    )
+    expected = sacrebleu.corpus_bleu(["3 4 5", "6 7"], [["3 4 6 8", "6 8 7 3"]], tokenize="none", force=True).score
+    assert expected > 1
+    assert translation.bleu(decoded, references)[0] == pytest.approx(expected, rel=1e-12)
+
+
 def test_bleu_of_ends():
     rows = _rows(40, 3)
     assert translation.bleu(rows, rows) == (pytest.approx(100), pytest.approx(0))
