@@ -146,6 +146,8 @@ class Runner:
             candidates: dict[str, list[str]] = {}
             for source, workload in loaded.items():
                 candidates.setdefault(workload.family, []).extend(registry.variants(source))
+            for family in (family for family, names in candidates.items() if not names):
+                raise errors.UserError(f"held_outs = true, and no workload of the family {family!r} has VARIANTS")
             drawn = [s for s in search.held_outs(candidates, held_out_seed) if s not in loaded]
             loaded |= {source: registry.load_workload(source) for source in drawn}
         infos = {w.name: self._workload_info(w, source) for source, w in loaded.items()}

@@ -32,11 +32,9 @@ def trial_seed(board_seed: int, workload: str, study: int, trial: int) -> int:
 
 
 def held_outs(candidates: Mapping[str, Sequence[str]], board_seed: int) -> list[str]:
-    """One held-out variant of each family; `candidates`: family -> its variants. A family without any gives none."""
+    """One held-out variant of each family; `candidates`: family -> its variants."""
     return [
-        sorted(names)[hash_int("held-out", board_seed, family) % len(names)]
-        for family, names in sorted(candidates.items())
-        if names
+        sorted(names)[hash_int("held-out", board_seed, family) % len(names)] for family, names in sorted(candidates.items())
     ]
 
 

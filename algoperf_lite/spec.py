@@ -26,6 +26,7 @@ ROLES = (
     "embedding",
     "readout",
     "conv",
+    "depthwise",
     "recurrent",
     "query",
     "key",
@@ -47,7 +48,8 @@ class Role:
 
     Attributes:
       kind: one of `ROLES`. In muP's terms `embedding`, `input` (first dense or convolutional layer), `position`,
-        `norm` and `bias` are vector-like, `readout` is the readout, the other kernels are matrix-like.
+        `depthwise` (a convolution of each channel apart), `norm` and `bias` are vector-like, `readout` is the readout, the
+        other kernels are matrix-like.
       fan_in: product of the input axes (for a convolution: receptive field x input channels; for an embedding: the
         number of rows).
       fan_out: product of the output axes.
@@ -248,7 +250,8 @@ def recorded(file: str, name: str, *, version: int) -> dict[str, Any]:
     """
     path = pathlib.Path(file).parent / "targets" / f"{name}.json"
     if not path.is_file():
-        return {"version": version, "validation_target": math.nan, "test_target": math.nan, "provisional": True}
+        none = {"reference": {}, "reference_steps": 0.0, "seed_sd": 0.0, "provisional": True}
+        return {"version": version, "validation_target": math.nan, "test_target": math.nan, **none}
     record = json.loads(path.read_text("utf-8"))
     if record["version"] != version:
         raise ValueError(f"{path} is the record of version {record['version']}, the workload has version {version}")

@@ -208,6 +208,7 @@ def test_variant_is_the_base_with_fields_replaced_and_targets_of_its_own():
 def test_variant_without_a_record_has_no_target_that_anything_reaches():
     fresh = registry.load_workload(str(ASSETS / "tiny.py:fresh"))
     assert fresh.provisional
+    assert (fresh.reference, fresh.reference_steps, fresh.seed_sd) == ({}, 0.0, 0.0)  # not those of the base
     assert not fresh.reaches(1e9, fresh.validation_target)
 
 

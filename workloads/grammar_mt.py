@@ -1,4 +1,4 @@
-"""A generated pair of languages, translated by an encoder-decoder transformer of 151 thousand parameters (micro)."""
+"""A generated pair of languages, translated by an encoder-decoder transformer of 150 thousand parameters (micro)."""
 
 import functools
 

@@ -87,11 +87,12 @@ _INPUT = ("patches", "stem")  # first layers: their fan-in is the data's, not th
 
 def _fan(owner: nnx.Module, path: tuple, name: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
     parent = str(path[-1]) if path else ""
+    first = any(str(part) in _INPUT for part in path[-2:])
     fans = math.prod(shape[:-1]), shape[-1] if shape else 1
     if isinstance(owner, nnx.Linear) and name == "kernel":
-        kind = "readout" if parent == "readout" else "input" if parent in _INPUT else _ATTENTION.get(parent, "matrix")
+        kind = "readout" if parent == "readout" else "input" if first else _ATTENTION.get(parent, "matrix")
     elif isinstance(owner, nnx.Conv) and name == "kernel":
-        kind = "input" if parent in _INPUT else "conv"
+        kind = "input" if first else "depthwise" if owner.feature_group_count > 1 else "conv"
     elif isinstance(owner, nnx.Embed):
         kind = "embedding"
     elif isinstance(owner, _NORMS) and name == "scale":

@@ -92,13 +92,18 @@ class Stack(nnx.Module):
         self.embed = nnx.Embed(vocabulary, width, embedding_init=_normal(embedding_sd), rngs=rngs)
         self.position = nnx.Param(_normal(0.02)(rngs.params(), (length, width)))
         self.blocks = nnx.List(Block(width, rngs=rngs, **block) for _ in range(depth))
-        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        # A block with its norms behind the branches has normalised already.
+        self.norm = None if block["post_norm"] else nnx.data(nnx.LayerNorm(width, rngs=rngs))
 
     def __call__(self, tokens, mask, memory=None, *, rate, key):
         x = self.embed(tokens) + self.position[: tokens.shape[1]]
         for i, block in enumerate(self.blocks):
             x = block(x, mask, memory, rate=rate, key=None if key is None else jax.random.fold_in(key, i))
-        return self.norm(x)
+        return self.finish(x)
+
+    def finish(self, x):
+        """Behind the last block."""
+        return x if self.norm is None else self.norm(x)
 
 
 class Seq2Seq(nnx.Module):
@@ -168,4 +173,4 @@ class Seq2Seq(nnx.Module):
         for block, before, memory in zip(self.decoder.blocks, past, memories, strict=True):
             x, after = block.step(x, position, before, memory, mask)
             new.append(after)
-        return self.readout(self.decoder.norm(x))[:, 0], new
+        return self.readout(self.decoder.finish(x))[:, 0], new

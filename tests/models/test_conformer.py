@@ -81,7 +81,7 @@ def test_shapes_roles_and_parameters():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
     assert len(jax.tree.leaves(state)) == 4
     role = net.roles["blocks"]["0"]["convolution"]["depthwise"]["kernel"]
-    assert (role.kind, role.fan_in, role.fan_out, role.base_fan_out) == ("conv", TAPS, 8, 4)
+    assert (role.kind, role.fan_in, role.fan_out, role.base_fan_out) == ("depthwise", TAPS, 8, 4)
     assert net.roles["position"].kind == "position"
     assert net.roles["blocks"]["1"]["attention"]["out"]["kernel"].kind == "attention_out"
 

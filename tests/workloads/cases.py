@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algoperf_lite import registry, spec
+from algoperf_lite.data import grammar, tones
 from algoperf_lite.tasks import reconstruction, speech
 
 
@@ -19,13 +20,13 @@ class Case:
     Attributes:
       small: arguments of its `build`.
       chance: the loss of an answer that knows nothing, in the workload's unit; may depend on the batch.
-      stacks: list of modules in the parameters that grows with the depth.
+      stacks: path to a list of modules in the parameters that grows with the depth.
     """
 
     name: str
     small: Mapping[str, Any]
     chance: float | Callable[[Mapping[str, jax.Array]], float]
-    stacks: str = "blocks"
+    stacks: tuple[str, ...] = ("blocks",)
 
     def __str__(self) -> str:
         return self.name
@@ -39,12 +40,12 @@ class Case:
         return registry.load_workload(name, **{**self.small, **registry.variants(name)[name]})
 
 
-def blank_loss(classes: int):
+def blank_loss(classes: int, frames_per_step: int):
     """CTC loss per label of the uniform law over `classes`, from optax's on logits of zero."""
 
     def chance(batch):
-        steps = -(-batch["length"] // 2)
-        logits = jnp.zeros((len(steps), -(-batch["frames"].shape[1] // 2), classes))
+        steps = -(-batch["length"] // frames_per_step)
+        logits = jnp.zeros((len(steps), -(-batch["frames"].shape[1] // frames_per_step), classes))
         return float(jnp.mean(speech.ctc(logits, steps, batch["labels"])))
 
     return chance
@@ -59,9 +60,12 @@ def blank_image(batch):
 MICRO = (
     Case("digits_resnet", {"width": 4, "depth": 1}, math.log(10)),
     Case("digits_vit", {"width": 16, "depth": 1}, math.log(10)),
-    Case("phantom_unet", {"width": 4, "depth": 1}, blank_image, stacks="down"),
-    Case("tones_conformer", {"width": 16, "depth": 1}, blank_loss(14)),
-    Case("tones_lstm", {"width": 16, "depth": 1}, blank_loss(14)),
+    Case("phantom_unet", {"width": 4, "depth": 1}, blank_image, stacks=("down",)),
+    Case("tones_conformer", {"width": 16, "depth": 1}, blank_loss(len(tones.ALPHABET) + 1, 2)),
+    Case("tones_lstm", {"width": 16, "depth": 1}, blank_loss(len(tones.ALPHABET) + 1, 2)),
+    Case("grammar_mt", {"width": 24, "depth": 1}, math.log(grammar.TARGET_VOCABULARY), stacks=("decoder", "blocks")),
+    Case("clicks_dlrm", {"width": 4, "depth": 1}, math.log(2)),
+    Case("graphs_gnn", {"width": 8, "depth": 1}, math.log(2)),
     Case("markov_lm", {"width": 32, "depth": 1}, math.log(64)),
 )
 LITE = (Case("shakespeare_lm", {"width": 32, "depth": 1}, math.log(256)),)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import os
 
 import jax
 import jax.numpy as jnp
@@ -198,8 +197,11 @@ def test_roles_match_the_shapes(built):
 @every_case
 def test_depth_adds_modules(built):
     deeper = built.case.build(depth=built.case.small["depth"] + 1)
-    grown = len(deeper.shapes()[built.case.stacks]) - len(built.workload.shapes()[built.case.stacks])
-    assert grown > 0
+
+    def modules(workload):
+        return len(functools.reduce(lambda tree, name: tree[name], built.case.stacks, workload.shapes()))
+
+    assert modules(deeper) > modules(built.workload)
     assert deeper.problem().step_budget == built.workload.step_budget
 
 
@@ -251,7 +253,7 @@ def test_variant_is_another_network_that_learns(case, name, request):
     losses, grads = _overfit(built, 12)
     _assert_every_gradient(grads)
     assert losses[0] == pytest.approx(_chance(built, batch), rel=0.5)
-    assert min(losses) < losses[0]
+    assert min(losses) < 0.9 * losses[0]
     base = _build(case)
     same = jax.tree.structure(params) == jax.tree.structure(base.init(key)[0])
     if same and [p.shape for p in jax.tree.leaves(params)] == [p.shape for p in jax.tree.leaves(base.init(key)[0])]:
@@ -260,13 +262,9 @@ def test_variant_is_another_network_that_learns(case, name, request):
         own = built.step(moved, state, batch, key, True, spec.NO_REG)[0][0]
         other = base.step(moved, base.init(key)[1], batch, key, True, spec.NO_REG)[0][0]
         initial = jax.tree.map(np.array_equal, params, base.init(key)[0])
-        assert float(own) != float(other) or not all(jax.tree.leaves(initial))
+        drawn = jax.tree.map(np.array_equal, batch, _start(base)[3])
+        assert float(own) != float(other) or not all(jax.tree.leaves((initial, drawn)))
     w = built.workload
     assert (w.held_out_of, w.step_budget, w.batch_size) == (case.name, base.workload.step_budget, base.workload.batch_size)
     examples = {leaf: values[:16] for leaf, values in built.data["validation"].items()}
     assert math.isfinite(_metrics(built, params, state, examples, 16)[w.metric])
-
-
-def test_home_of_the_data_is_not_asked_by_the_micro_tier(monkeypatch):
-    monkeypatch.delitem(os.environ, "ALGOPERF_LITE_MIRROR", raising=False)
-    assert all(not registry.load_workload(case.name).data for case in MICRO)
