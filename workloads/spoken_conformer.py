@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 from flax import nnx
 
 from algoperf_lite import spec
@@ -13,7 +12,7 @@ from algoperf_lite.tasks import speech
 
 WIDTH, DEPTH, HEAD_DIM, CONTEXT = 128, 3, 32, 320
 BATCH_SIZE = 16
-VARIANTS = {"layer_norm": {"norm": "layer"}, "gelu": {"gelu": True}, "attention_temperature": {"temperature": 4.0}}
+VARIANTS = {"layer_norm": {"norm": "layer"}, "attention_temperature": {"temperature": 4.0}}
 
 
 def build(
@@ -22,7 +21,6 @@ def build(
     depth: int = DEPTH,
     context: int = CONTEXT,
     norm: str = "batch",
-    gelu: bool = False,
     temperature: float = 1.0,
     final_norm: bool = True,
     augmented: bool = True,
@@ -34,10 +32,9 @@ def build(
       depth: blocks.
       context: frames of the longest utterance; with it grow the positions; digits that do not fit are left out.
       norm: `batch` or `layer`, within the convolution.
-      gelu: the activation, instead of swish.
       temperature: factor on the attention's logits.
       final_norm: whether blocks end in layer normalisation.
-      augmented: whether training utterances vary in rate, vocal tract and masked parts.
+      augmented: whether parts of training utterances are hidden (SpecAugment).
     """
 
     def make(rngs: nnx.Rngs, width: int) -> Conformer:
@@ -50,7 +47,6 @@ def build(
             head_dim=HEAD_DIM,
             frames_per_step=3,
             norm=norm,
-            activation=jax.nn.gelu if gelu else jax.nn.silu,
             temperature=temperature,
             final_norm=final_norm,
             rngs=rngs,
@@ -77,6 +73,7 @@ def build(
         roles=net.roles,
         batch_stats_batches=32 if norm == "batch" else 0,
         gathered=speech.GATHERED,
+        metric_resolution=1 / 992,  # words of validation
         data=("fsdd",),
         provenance="Free Spoken Digit Dataset, 4 / 1 / 1 speakers, 2 to 6 digits joined; Conformer (arXiv 2005.08100), CTC",
         **spec.recorded(__file__, "spoken_conformer", version=1),

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 from flax import nnx
 
 from algoperf_lite import spec
@@ -13,7 +12,7 @@ from algoperf_lite.tasks import common, speech
 
 WIDTH, DEPTH, HEAD_DIM, CONTEXT = 48, 1, 16, 64
 BATCH_SIZE = 32
-VARIANTS = {"layer_norm": {"norm": "layer"}, "gelu": {"gelu": True}, "attention_temperature": {"temperature": 4.0}}
+VARIANTS = {"layer_norm": {"norm": "layer"}, "attention_temperature": {"temperature": 4.0}}
 
 
 def build(
@@ -22,7 +21,6 @@ def build(
     depth: int = DEPTH,
     context: int = CONTEXT,
     norm: str = "batch",
-    gelu: bool = False,
     temperature: float = 1.0,
     final_norm: bool = True,
 ) -> spec.Workload:
@@ -33,7 +31,6 @@ def build(
       depth: blocks.
       context: frames of the longest utterance, at least 41; with it grow the positions and the number of words.
       norm: `batch` or `layer`, within the convolution.
-      gelu: the activation, instead of swish.
       temperature: factor on the attention's logits.
       final_norm: whether blocks end in layer normalisation.
     """
@@ -48,7 +45,6 @@ def build(
             head_dim=HEAD_DIM,
             frames_per_step=2,
             norm=norm,
-            activation=jax.nn.gelu if gelu else jax.nn.silu,
             temperature=temperature,
             final_norm=final_norm,
             rngs=rngs,

@@ -14,7 +14,7 @@ from algoperf_lite.tasks import common, speech
 
 WIDTH, DEPTH, CONTEXT = 64, 1, 64
 BATCH_SIZE = 32
-VARIANTS = {"tanh": {"tanh": True}, "no_residual": {"residual": False}, "no_layer_norm": {"layer_norm": False}}
+VARIANTS = {"tanh": {"tanh": True}, "no_residual": {"residual": False}}
 
 
 def build(

@@ -55,7 +55,7 @@ def load(folder: Path, context: int, held_out: int, eval_train: int) -> dict[str
     return {"train": banks["train"], **splits}
 
 
-def joined(bank, speaker, chosen, gaps, digits, context: int, pace=1.0, xp=np) -> dict:
+def joined(bank, speaker, chosen, gaps, digits, context: int, xp=np) -> dict:
     """Utterances of `bank` (the layout of `train`), for NumPy arrays or, with `xp=jax.numpy`, JAX's.
 
     A gap holds the last frame of the digit before it. Digits that would end after `context` frames are left out. Frames are
@@ -68,14 +68,12 @@ def joined(bank, speaker, chosen, gaps, digits, context: int, pace=1.0, xp=np) -
       gaps: [N, 6] frames of silence after each.
       digits: [N, 1] how many of the six are said.
       context: frames of the longest utterance.
-      pace: [N, 1] or a number, factor on the duration of the digits, by repeating or leaving out frames.
       xp: the array module.
 
     Returns:
       `frames` [N, context, 40] float32, `length` [N] int32, `labels` [N, 35] int32, padded by 0.
     """
-    recorded = bank["clip_length"][speaker, chosen]
-    own = xp.maximum(recorded * pace, 1.0).astype(xp.int32)
+    own = bank["clip_length"][speaker, chosen]
     end = xp.cumsum(own + gaps, axis=1)
     said = (xp.arange(MOST) < digits) & (end - gaps <= context)
     length = xp.max(xp.where(said, end - gaps, 0), axis=1)
@@ -85,8 +83,7 @@ def joined(bank, speaker, chosen, gaps, digits, context: int, pace=1.0, xp=np) -
     def of_segment(table):
         return xp.take_along_axis(table, segment, 1)
 
-    since = t - of_segment(end - gaps - own)
-    source = xp.minimum((xp.minimum(since, of_segment(own) - 1) / pace).astype(xp.int32), of_segment(recorded) - 1)
+    source = xp.minimum(t - of_segment(end - gaps - own), of_segment(own) - 1)
     frames = bank["clips"][speaker, of_segment(chosen), source]
     heard = (t < length[:, None])[..., None]
     count = length[:, None, None]
@@ -113,27 +110,14 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     return np.log(power @ _filters() + _FLOOR).astype(np.float32)
 
 
-def warped_bands(factor, xp=np):
-    """Where the bands' centres lie, in bands, once every frequency is multiplied by `factor` [N, 1, 1]: [N, 1, 40]."""
-    low, high = _mel(_LOWEST), _mel(_RATE / 2)
-    warped = 2595 * xp.log10(1 + xp.asarray(_corners()[1:-1], xp.float32) * factor / 700)
-    return xp.clip((warped - low) / (high - low) * (MELS + 1) - 1, 0, MELS - 1)
-
-
 def _mel(hertz: float) -> float:
     return float(2595 * np.log10(1 + hertz / 700))
 
 
 @functools.cache
-def _corners() -> np.ndarray:
-    """Of the filters, in Hz: [42]."""
-    return 700 * (10 ** (np.linspace(_mel(_LOWEST), _mel(_RATE / 2), MELS + 2) / 2595) - 1)
-
-
-@functools.cache
 def _filters() -> np.ndarray:
     """Triangular filters [257, 40], their corners equally spaced on the mel scale from 60 Hz to 4 kHz."""
-    corners = _corners()
+    corners = 700 * (10 ** (np.linspace(_mel(_LOWEST), _mel(_RATE / 2), MELS + 2) / 2595) - 1)
     f = np.linspace(0, _RATE / 2, _FFT // 2 + 1)[:, None]
     rising = (f - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - f) / (corners[2:] - corners[1:-1])

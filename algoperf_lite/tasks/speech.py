@@ -96,15 +96,12 @@ def word_edits(said: list[str], heard: list[str]) -> tuple[np.ndarray, np.ndarra
 def draw_joined_digits(size: int, context: int, augmented: bool, data, key, step):
     """`size` utterances of joined digits of the training speakers, drawn anew in every step; keyed by (key, step).
 
-    `augmented`: speaking rate and vocal tract vary by up to factors of 1.28 and 1.16 (speed perturbation, Ko et al.,
-    Interspeech 2015; vocal tract length perturbation, Jaitly and Hinton, ICML workshop 2013); `spec_augment` hides parts.
+    `augmented`: `spec_augment` hides parts of each.
     """
     bank = data["train"]
-    keys = jax.random.split(jax.random.fold_in(key, step), 7)
+    keys = jax.random.split(jax.random.fold_in(key, step), 5)
     speakers, recordings = bank["digit"].shape
-    each = (size, spoken_digits.MOST)
-    one = (size, 1)
-    pace = jnp.exp(jax.random.uniform(keys[4], one, minval=-0.25, maxval=0.25)) if augmented else 1.0
+    each, one = (size, spoken_digits.MOST), (size, 1)
     utterances = spoken_digits.joined(
         bank,
         jax.random.randint(keys[0], one, 0, speakers),
@@ -112,20 +109,11 @@ def draw_joined_digits(size: int, context: int, augmented: bool, data, key, step
         jax.random.randint(keys[2], each, 0, spoken_digits.LONGEST_GAP + 1),
         jax.random.randint(keys[3], one, spoken_digits.FEWEST, spoken_digits.MOST + 1),
         context,
-        pace,
         xp=jnp,
     )
-    if not augmented:
-        return utterances
-    frames = warp(utterances["frames"], jnp.exp(jax.random.uniform(keys[5], one, minval=-0.15, maxval=0.15)))
-    return {**utterances, "frames": spec_augment(frames, utterances["length"], 2, keys[6])}
-
-
-def warp(frames, factor):
-    """The spectra [B, T, 40] of a vocal tract `factor` [B, 1] times as long, by linear interpolation between bands."""
-    source = spoken_digits.warped_bands(factor[..., None], xp=jnp)
-    weights = jnp.maximum(1.0 - jnp.abs(source - jnp.arange(frames.shape[-1])[:, None]), 0.0)  # [B, from, to]
-    return jnp.einsum("btf,bfg->btg", frames, weights)
+    if augmented:
+        utterances["frames"] = spec_augment(utterances["frames"], utterances["length"], 2, keys[4])
+    return utterances
 
 
 def spec_augment(frames, length, masks: int, key):
