@@ -18,7 +18,6 @@ TRAIN = 1 << 20
 VARIANTS = {
     "embed_init": {"embedding_sd": 1.0},
     "layer_norm": {"norm": True},
-    "residual": {"residual": True, "depth": 3},
 }
 
 

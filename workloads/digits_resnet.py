@@ -13,12 +13,27 @@ from algoperf_lite.tasks import classification, common
 WIDTH, DEPTH = 8, 1
 BATCH_SIZE = 32
 
+VARIANTS = {
+    "large_norm_scale": {"last_norm_scale": 8.0},
+    "silu": {"activation": "silu"},
+}
 
-def build(*, width: int = WIDTH, depth: int = DEPTH, last_norm_scale: float = 1.0) -> spec.Workload:
+
+def build(
+    *, width: int = WIDTH, depth: int = DEPTH, last_norm_scale: float = 1.0, activation: str = "relu"
+) -> spec.Workload:
     """The workload, or a variant: `width` channels in the first stage, `depth` blocks a stage."""
 
     def make(rngs: nnx.Rngs, width: int) -> ResNet:
-        return ResNet(1, digits.CLASSES, width=width, depth=depth, last_norm_scale=last_norm_scale, rngs=rngs)
+        return ResNet(
+            1,
+            digits.CLASSES,
+            width=width,
+            depth=depth,
+            last_norm_scale=last_norm_scale,
+            activation=activation,
+            rngs=rngs,
+        )
 
     net = network(make, width, WIDTH)
     return spec.Workload(

@@ -18,7 +18,6 @@ BATCH_SIZE = 32
 VARIANTS = {
     "post_norm": {"post_norm": True},
     "attention_temperature": {"temperature": 2.0},
-    "glu_tanh": {"gated": True, "activation": jnp.tanh},
 }
 
 

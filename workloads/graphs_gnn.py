@@ -17,10 +17,7 @@ TRAIN = 8192
 
 VARIANTS = {
     "gelu": {"activation": "gelu"},
-    "silu": {"activation": "silu"},
     "model_size": {"width": 24, "depth": 2},
-    "no_norm": {"norm": False},
-    "no_residual": {"residual": False},
 }
 
 

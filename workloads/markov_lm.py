@@ -15,17 +15,24 @@ from algoperf_lite.tasks import language
 WIDTH, DEPTH, HEAD_DIM = 64, 2, 32
 CONTEXT, BATCH_SIZE = 64, 16
 
+VARIANTS = {
+    "post_norm": {"post_norm": True, "embedding_sd": 1.0},
+    "attention_temperature": {"temperature": 4.0},
+}
+
 
 def build(
     *,
     width: int = WIDTH,
     depth: int = DEPTH,
+    context: int = CONTEXT,
     qk_norm: bool = True,
     z_loss: float = 0.0,
     post_norm: bool = False,
     embedding_sd: float = 0.3,
+    temperature: float = 1.0,
 ) -> spec.Workload:
-    """The workload, or a variant of it; `width` is a multiple of the head dimension 32."""
+    """The workload, or a variant of it; `width` is a multiple of the head dimension 32, `context` at most 255."""
 
     def make(rngs: nnx.Rngs, width: int) -> Transformer:
         return Transformer(
@@ -36,6 +43,7 @@ def build(
             embedding_sd=embedding_sd,
             qk_norm=qk_norm,
             post_norm=post_norm,
+            temperature=temperature,
             rngs=rngs,
         )
 
@@ -50,10 +58,10 @@ def build(
         step_budget=600,
         evaluations=50,
         eval_batch_size=32,
-        num_train_examples=4032 * 256 // CONTEXT,
-        load=functools.partial(markov.load, context=CONTEXT, eval_windows=96, eval_train=32),
+        num_train_examples=4032 * 256 // context,
+        load=functools.partial(markov.load, context=context, eval_windows=96, eval_train=32),
         init=net.init,
-        batch=draw_windows,
+        batch=functools.partial(draw_windows, context),
         loss=functools.partial(language.loss, net.apply, z_loss),
         evaluate=functools.partial(excess, net.apply),
         finalise=language.metrics,
@@ -63,13 +71,13 @@ def build(
     )
 
 
-def draw_windows(data, key, step):
+def draw_windows(context: int, data, key, step):
     """`BATCH_SIZE` windows of the training chains, chain and offset uniform; keyed by (key, step)."""
     chains = data["train"]["chains"]
     chain_key, offset_key = jax.random.split(jax.random.fold_in(key, step))
     chain = jax.random.randint(chain_key, (BATCH_SIZE, 1), 0, chains.shape[0])
-    offset = jax.random.randint(offset_key, (BATCH_SIZE, 1), 0, chains.shape[1] - CONTEXT)
-    return {"tokens": chains[chain, offset + jnp.arange(CONTEXT + 1)]}
+    offset = jax.random.randint(offset_key, (BATCH_SIZE, 1), 0, chains.shape[1] - context)
+    return {"tokens": chains[chain, offset + jnp.arange(context + 1)]}
 
 
 def excess(apply, params, model_state, batch):

@@ -17,7 +17,6 @@ TRAIN = 4096
 VARIANTS = {
     "layer_norm": {"norm": "layer"},
     "model_size": {"width": 6, "depth": 3},
-    "gelu": {"activation": "gelu"},
 }
 
 

@@ -15,16 +15,25 @@ from algoperf_lite.tasks import language
 WIDTH, DEPTH, HEAD_DIM = 128, 4, 32
 CONTEXT, BATCH_SIZE = 128, 16
 
+VARIANTS = {
+    "post_norm": {"post_norm": True, "embedding_sd": 1.0},
+    "attention_temperature": {"temperature": 4.0},
+    "z_loss": {"z_loss": 1e-3},
+}
+
 
 def build(
     *,
     width: int = WIDTH,
     depth: int = DEPTH,
+    context: int = CONTEXT,
     qk_norm: bool = True,
     z_loss: float = 0.0,
     post_norm: bool = False,
+    embedding_sd: float = 0.3,
+    temperature: float = 1.0,
 ) -> spec.Workload:
-    """The workload, or a variant of it; `width` is a multiple of the head dimension 32."""
+    """The workload, or a variant of it; `width` is a multiple of the head dimension 32, `context` a window's tokens."""
 
     def make(rngs: nnx.Rngs, width: int) -> Transformer:
         return Transformer(
@@ -32,9 +41,10 @@ def build(
             width=width,
             depth=depth,
             head_dim=HEAD_DIM,
-            embedding_sd=0.3,
+            embedding_sd=embedding_sd,
             qk_norm=qk_norm,
             post_norm=post_norm,
+            temperature=temperature,
             rngs=rngs,
         )
 
@@ -49,10 +59,10 @@ def build(
         step_budget=1000,
         evaluations=25,
         eval_batch_size=32,
-        num_train_examples=1_003_854 // CONTEXT,
-        load=load,
+        num_train_examples=1_003_854 // context,
+        load=functools.partial(load, context),
         init=net.init,
-        batch=draw_windows,
+        batch=functools.partial(draw_windows, context),
         loss=functools.partial(language.loss, net.apply, z_loss),
         evaluate=functools.partial(language.sums, net.apply),
         finalise=language.metrics,
@@ -63,13 +73,13 @@ def build(
     )
 
 
-def load() -> dict:
+def load(context: int) -> dict:
     """The bytes of the text; raises `EnvironmentFault` where the data set is absent."""
-    return bytes_text.load(fetch.path("tinyshakespeare") / "input.txt", CONTEXT, eval_train=64)
+    return bytes_text.load(fetch.path("tinyshakespeare") / "input.txt", context, eval_train=64)
 
 
-def draw_windows(data, key, step):
+def draw_windows(context: int, data, key, step):
     """`BATCH_SIZE` windows of the training text at uniform offsets; keyed by (key, step)."""
     text = data["train"]["text"]
-    offset = jax.random.randint(jax.random.fold_in(key, step), (BATCH_SIZE, 1), 0, text.shape[0] - CONTEXT)
-    return {"tokens": text[offset + jnp.arange(CONTEXT + 1)].astype(jnp.int32)}
+    offset = jax.random.randint(jax.random.fold_in(key, step), (BATCH_SIZE, 1), 0, text.shape[0] - context)
+    return {"tokens": text[offset + jnp.arange(context + 1)].astype(jnp.int32)}

@@ -11,6 +11,8 @@ from algoperf_lite.models.layers import dropout
 
 _he = nnx.initializers.he_normal()
 
+ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu, "tanh": jnp.tanh}
+
 
 def _conv(channels_in, channels_out, size, stride, rngs):
     return nnx.Conv(
@@ -28,7 +30,10 @@ def _conv(channels_in, channels_out, size, stride, rngs):
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions and a shortcut; [B, H, W, channels_in] -> [B, H/stride, W/stride, channels_out]."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, last_norm_scale: float, rngs: nnx.Rngs):
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, last_norm_scale: float, activation: str, rngs: nnx.Rngs
+    ):
+        self.activation = ACTIVATIONS[activation]
         norm = functools.partial(nnx.BatchNorm, momentum=0.9, rngs=rngs)
         self.conv1 = _conv(channels_in, channels_out, 3, stride, rngs)
         self.norm1 = norm(channels_out)
@@ -44,35 +49,48 @@ class BasicBlock(nnx.Module):
 
     def __call__(self, x, train: bool):
         running = not train
-        y = jax.nn.relu(self.norm1(self.conv1(x), use_running_average=running))
+        y = self.activation(self.norm1(self.conv1(x), use_running_average=running))
         y = self.norm2(self.conv2(y), use_running_average=running)
         if self.shortcut is not None and self.shortcut_norm is not None:
             x = self.shortcut_norm(self.shortcut(x), use_running_average=running)
-        return jax.nn.relu(x + y)
+        return self.activation(x + y)
 
 
 class ResNet(nnx.Module):
     """Stem, three stages of `depth` blocks with width, 2 width and 4 width channels, mean pool, linear readout.
 
     [B, H, W, C] -> logits [B, classes]. Every stage but the first halves the image.
+
+    Args:
+      last_norm_scale: initial scale of each block's second norm.
+      activation: a name of `ACTIVATIONS`.
     """
 
     def __init__(
-        self, channels: int, classes: int, *, width: int, depth: int, last_norm_scale: float = 1.0, rngs: nnx.Rngs
+        self,
+        channels: int,
+        classes: int,
+        *,
+        width: int,
+        depth: int,
+        last_norm_scale: float = 1.0,
+        activation: str = "relu",
+        rngs: nnx.Rngs,
     ):
+        self.activation = ACTIVATIONS[activation]
         self.stem = _conv(channels, width, 3, 1, rngs)
         self.stem_norm = nnx.BatchNorm(width, momentum=0.9, rngs=rngs)
         blocks, channels_in = [], width
         for stage in range(3):
             for block in range(depth):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(BasicBlock(channels_in, width * 2**stage, stride, last_norm_scale, rngs))
+                blocks.append(BasicBlock(channels_in, width * 2**stage, stride, last_norm_scale, activation, rngs))
                 channels_in = width * 2**stage
         self.blocks = nnx.List(blocks)
         self.readout = nnx.Linear(channels_in, classes, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
 
     def __call__(self, x, *, train: bool, rate, key):
-        x = jax.nn.relu(self.stem_norm(self.stem(x), use_running_average=not train))
+        x = self.activation(self.stem_norm(self.stem(x), use_running_average=not train))
         for block in self.blocks:
             x = block(x, train)
         x = jnp.mean(x, axis=(1, 2))

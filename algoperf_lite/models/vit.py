@@ -22,6 +22,8 @@ class ViT(nnx.Module):
         head_dim: int,
         qk_norm: bool,
         post_norm: bool,
+        gated: bool = False,
+        temperature: float = 1.0,
         rngs: nnx.Rngs,
     ):
         self.patch = patch
@@ -29,10 +31,20 @@ class ViT(nnx.Module):
         self.patches = Linear(patch * patch * channels, width, rngs=rngs)
         self.position = nnx.Param(nnx.initializers.normal(0.2)(rngs.params(), (tokens, width)))
         self.blocks = nnx.List(
-            Block(width, head_dim=head_dim, causal=False, qk_norm=qk_norm, post_norm=post_norm, rngs=rngs)
+            Block(
+                width,
+                head_dim=head_dim,
+                causal=False,
+                qk_norm=qk_norm,
+                post_norm=post_norm,
+                gated=gated,
+                temperature=temperature,
+                rngs=rngs,
+            )
             for _ in range(depth)
         )
-        self.norm = nnx.RMSNorm(width, rngs=rngs)
+        # A block with its norms behind the branches has normalised already.
+        self.norm = None if post_norm else nnx.data(nnx.RMSNorm(width, rngs=rngs))
         self.readout = nnx.Linear(width, classes, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
     def __call__(self, x, *, train: bool, rate, key):
@@ -42,4 +54,5 @@ class ViT(nnx.Module):
         x = self.patches(x.reshape(batch, -1, p * p * channels)) + self.position
         for i, block in enumerate(self.blocks):
             x = block(x, train=train, rate=rate, key=jax.random.fold_in(key, i) if train else None)
-        return self.readout(jnp.mean(self.norm(x), axis=1))
+        x = x if self.norm is None else self.norm(x)
+        return self.readout(jnp.mean(x, axis=1))
