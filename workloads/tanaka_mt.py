@@ -21,7 +21,6 @@ BEAMS, ALPHA = 4, 0.6  # AlgoPerf's
 VARIANTS = {
     "post_norm": {"post_norm": True},
     "attention_temperature": {"temperature": 2.0},
-    "glu_tanh": {"gated": True, "activation": jnp.tanh},
 }
 
 

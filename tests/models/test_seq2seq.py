@@ -22,7 +22,10 @@ def _model(index=0):
     net = network(lambda rngs, width: Seq2Seq((SOURCE, TARGET), (S, T), width=width, rngs=rngs, **fields), 16, 16)
     params, state = net.init(jax.random.key(0))
     rng = np.random.default_rng(4)  # at the start the output hardly depends on the source
-    params = jax.tree.map(lambda p: p + 0.4 * rng.standard_normal(p.shape, np.float32), params)
+    params = jax.tree.map(lambda p: p + 0.1 * rng.standard_normal(p.shape, np.float32), params)
+    for block in params["decoder"]["blocks"].values():
+        block["cross"]["out"]["kernel"] *= 4
+    params["readout"]["kernel"] *= 50  # argmax far from ties
     return net, params, state
 
 
@@ -50,7 +53,7 @@ def test_a_future_token_cannot_change_the_past(index):
         changed[:, t] = 3 + (changed[:, t] - 2) % (TARGET - 3)
         moved = np.abs(_apply(index)(source, changed) - logits).max((0, 2))
         assert np.all(moved[:t] == 0)
-        assert moved[t] > 1e-3
+        assert moved[t] > 1e-2
 
 
 @pytest.mark.parametrize("index", range(len(VARIANTS)))
@@ -61,12 +64,12 @@ def test_padding_of_the_source_changes_nothing(index):
     short = rng.integers(3, SOURCE, (5, 4)).astype(np.int32)
     padded = np.pad(short, ((0, 0), (0, S - 4)), constant_values=PAD)
     logits = _apply(index)(padded, target)
-    np.testing.assert_allclose(_apply(index)(short, target), logits, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(_apply(index)(short, target), logits, rtol=2e-5, atol=5e-4)
     other = jax.tree.map(jnp.array, params)
     other["encoder"]["embed"]["embedding"] = other["encoder"]["embed"]["embedding"].at[PAD].add(5.0)
     again = net.apply(other, state, padded, target, train=False, rate=0.0, key=None)[0]
-    np.testing.assert_allclose(again, logits, rtol=2e-5, atol=2e-5)
-    assert np.abs(_apply(index)(np.where(padded == PAD, 3, padded), target) - logits).max() > 1e-3
+    np.testing.assert_allclose(again, logits, rtol=2e-5, atol=5e-4)
+    assert np.abs(_apply(index)(np.where(padded == PAD, 3, padded), target) - logits).max() > 1e-2
 
 
 def test_every_source_token_is_seen():
@@ -76,7 +79,7 @@ def test_every_source_token_is_seen():
     for s in range(S):
         changed = source.copy()
         changed[:, s] = 3 + (changed[:, s] - 2) % (SOURCE - 3)
-        assert np.abs(_apply()(changed, target) - logits).max((1, 2)).min() > 1e-4
+        assert np.abs(_apply()(changed, target) - logits).max((1, 2)).min() > 1e-2
 
 
 def _recomputed(index, source):
@@ -97,8 +100,8 @@ def test_cached_decoding_is_full_recomputation(index):
     logits, decoded = _apply(index, search)(source, target)
     expected = _recomputed(index, source)
     np.testing.assert_array_equal(decoded, expected)
-    np.testing.assert_allclose(logits, _apply(index)(source, target), rtol=1e-5, atol=1e-5)
-    assert len(np.unique(expected, axis=0)) > 3
+    np.testing.assert_allclose(logits, _apply(index)(source, target), rtol=1e-5, atol=5e-4)
+    assert len(np.unique(expected, axis=0)) > 5
 
 
 def test_cached_logits_are_those_of_the_whole_pass():
@@ -112,7 +115,7 @@ def test_cached_logits_are_those_of_the_whole_pass():
         return jnp.stack(found, axis=1)
 
     logits, stepped = _apply(0, replay)(source, target)
-    np.testing.assert_allclose(stepped, logits, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(stepped, logits, rtol=2e-4, atol=5e-4)
 
 
 def test_parameters_by_formula():
