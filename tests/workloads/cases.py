@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from algoperf_lite import registry, spec
-from algoperf_lite.data import grammar, tones
+from algoperf_lite.data import grammar, spoken_digits, tones
 from algoperf_lite.tasks import reconstruction, speech
 
 
@@ -65,8 +65,22 @@ MICRO = (
     Case("tones_lstm", {"width": 16, "depth": 1}, blank_loss(len(tones.ALPHABET) + 1, 2)),
     Case("grammar_mt", {"width": 24, "depth": 1}, math.log(grammar.TARGET_VOCABULARY), stacks=("decoder", "blocks")),
     Case("clicks_dlrm", {"width": 4, "depth": 1}, math.log(2)),
-    Case("graphs_gnn", {"width": 8, "depth": 1}, math.log(2)),
+    Case("graphs_gnn", {"width": 24, "depth": 1}, math.log(2)),
     Case("markov_lm", {"width": 32, "depth": 1}, math.log(64)),
 )
-LITE = (Case("shakespeare_lm", {"width": 32, "depth": 1}, math.log(256)),)
+SPELLED = len(spoken_digits.ALPHABET) + 1
+LITE = (
+    Case("fashion_resnet", {"width": 4, "depth": 1}, math.log(10)),
+    Case("fashion_vit", {"width": 32, "depth": 1}, math.log(10)),
+    Case("hippocampus_unet", {"width": 4, "depth": 1}, blank_image, stacks=("down",)),
+    Case("spoken_conformer", {"width": 32, "depth": 1, "context": 200}, blank_loss(SPELLED, 3)),
+    Case("spoken_lstm", {"width": 32, "depth": 1, "context": 200}, blank_loss(SPELLED, 3)),
+    Case("tanaka_mt", {"width": 32, "depth": 1}, math.log(4096), stacks=("decoder", "blocks")),
+    Case("adult_dlrm", {"width": 4, "depth": 1}, math.log(2)),
+    Case("clicks10m_dlrm", {"width": 4, "depth": 1, "rows": 1 << 16}, math.log(2)),
+    Case("hiv_gnn", {"width": 24, "depth": 1}, math.log(2)),
+    Case("tox21_gnn", {"width": 24, "depth": 1}, math.log(2)),
+    Case("novels_lm", {"width": 32, "depth": 1}, math.log(256)),
+    Case("shakespeare_lm", {"width": 32, "depth": 1}, math.log(256)),
+)
 CASES = MICRO + LITE
