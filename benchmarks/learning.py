@@ -1,0 +1,224 @@
+"""Is learning real? One NadamW run of every lite workload over its whole budget, beside what knows nothing of the input.
+
+Run: python -m benchmarks.learning [--workloads A,B] [--docs docs/workloads.md]
+
+Needs the real data (`algoperf-lite data fetch`, or ALGOPERF_LITE_MIRROR). Minutes per workload on a CPU; finished rows in
+`benchmarks/results/learning.json` are kept, so an interrupted run goes on where it stopped. One seed and one setting each:
+proof that the model learns the task, not a target.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import re
+import time
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from algoperf_lite import cli, engine, environment, mesh, records, registry
+from algoperf_lite.data import bytes_text, kspace, spoken_digits
+from algoperf_lite.tasks import multilabel, reconstruction, speech, translation
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "learning.json"
+DOCS = "learning table"
+COMMON = {"b1": 0.9, "b2": 0.99, "weight_decay": 0.01, "warmup_fraction": 0.1, "horizon_fraction": 1.0}
+LEARNING_RATES = {
+    "fashion_resnet": 1e-2,
+    "fashion_vit": 2e-3,
+    "hippocampus_unet": 1e-2,
+    "spoken_conformer": 3e-3,
+    "spoken_lstm": 5e-3,
+    "tanaka_mt": 2e-3,
+    "adult_dlrm": 3e-3,
+    "hiv_gnn": 2e-3,
+    "tox21_gnn": 2e-3,
+    "novels_lm": 5e-3,
+    "shakespeare_lm": 3e-3,
+}
+
+
+# ---------------------------------------------------------------------------------------------------- trivial answers
+
+
+def images(data) -> dict[str, float]:
+    """Accuracy of the most common class, and of logistic regression on pixels (10,000 training images)."""
+    x, y = data["train"]["image"], data["train"]["label"]
+    held_x, held_y = data["validation"]["image"], data["validation"]["label"]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.01))
+    model.fit(np.reshape(x[:10_000], (10_000, -1)), y[:10_000])
+    common = np.bincount(y).argmax()
+    return {
+        "majority class": float(np.mean(held_y == common)),
+        "logistic regression on pixels": float(model.score(np.reshape(held_x, (len(held_x), -1)), held_y)),
+    }
+
+
+def scans(data) -> dict[str, float]:
+    """Similarity of the zero-filled image with the truth."""
+    image, columns = data["validation"]["image"], data["validation"]["columns"]
+    found = reconstruction.ssim(jnp.asarray(kspace.zero_filled(image, columns)), jnp.asarray(image))
+    return {"zero-filled image": float(np.mean(found))}
+
+
+def speakers(data) -> dict[str, float]:
+    """Word error rate of silence, and of the most common digit said as often as an utterance has digits on average."""
+    labels = data["validation"]["labels"]
+    said = [speech.alphabet_text(row[row > 0], spoken_digits.ALPHABET) for row in labels]
+    words = [word for text in said for word in text.split()]
+    common = max(set(words), key=words.count)
+    answers = {"silence": "", "one digit": " ".join([common] * round(len(words) / len(said)))}
+    rates = {}
+    for name, answer in answers.items():
+        edits, counts = speech.word_edits(said, [answer] * len(said))
+        rates[name] = float(edits.sum() / counts.sum())
+    return rates
+
+
+def sentences(data) -> dict[str, float]:
+    """BLEU of the best of 200 training sentences, said for everything."""
+    references = data["validation"]["reference"]
+    width = references.shape[1]
+    best = 0.0
+    for row in np.asarray(data["train"]["target"])[:200]:
+        constant = np.zeros(width, np.int32)
+        constant[: len(row)] = row
+        best = max(best, translation.bleu(np.tile(constant, (len(references), 1)), references)[0])
+    return {"best constant sentence": best}
+
+
+def census(data) -> dict[str, float]:
+    """Log loss of the base rate, and of logistic regression on one-hot categories and dense features."""
+    train, held = data["train"], data["validation"]
+    rate = train["label"].mean()
+    base = -np.mean(held["label"] * np.log(rate) + (1 - held["label"]) * np.log(1 - rate))
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(train["categories"])
+
+    def features(part):
+        return np.hstack([encoder.transform(part["categories"]).toarray(), part["dense"]])
+
+    model = LogisticRegression(max_iter=1000).fit(features(train), train["label"])
+    p = model.predict_proba(features(held))[:, 1]
+    loss = -np.mean(held["label"] * np.log(p) + (1 - held["label"]) * np.log(1 - p))
+    return {"base rate": float(base), "logistic regression": float(loss)}
+
+
+def compounds(data) -> dict[str, float]:
+    """Mean average precision of a constant, and of logistic regression on counts of atom and bond categories."""
+
+    def counts(part):
+        inside = [np.arange(part[name].shape[1]) < part["sizes"][:, [i]] for i, name in enumerate(("nodes", "edges"))]
+        columns = []
+        for name, real in zip(("nodes", "edges"), inside, strict=True):
+            for column in np.moveaxis(part[name], 2, 0):
+                columns += [((column == value) & real).sum(1) for value in range(int(column.max()) + 1)]
+        return columns
+
+    train, held = data["train"], data["validation"]
+    merged = {k: np.concatenate([train[k], held[k]]) for k in ("nodes", "edges", "sizes")}
+    x = StandardScaler().fit_transform(np.stack(counts(merged), 1).astype(float))
+    x, held_x = x[: len(train["labels"])], x[len(train["labels"]) :]
+    scores = np.zeros(held["labels"].shape)
+    for label in range(scores.shape[1]):
+        known = train["labels"][:, label] >= 0
+        model = LogisticRegression(max_iter=2000, C=0.1).fit(x[known], train["labels"][known, label])
+        scores[:, label] = model.decision_function(held_x)
+    rates = [np.mean(y[y >= 0] == 1) for y in held["labels"].T]
+    return {
+        "constant (share of positives)": float(np.mean(rates)),
+        "logistic regression on counts": multilabel.mean_average_precision(scores, held["labels"])[0],
+    }
+
+
+def texts(data) -> dict[str, float]:
+    """Cross-entropy per byte of a unigram and of a bigram model."""
+    text, tokens = data["train"]["text"], data["validation"]["tokens"]
+    return {"unigram": bytes_text.unigram_nats(text, tokens), "bigram": bytes_text.bigram_nats(text, tokens)}
+
+
+TRIVIAL = {
+    "fashion_resnet": images,
+    "fashion_vit": images,
+    "hippocampus_unet": scans,
+    "spoken_conformer": speakers,
+    "spoken_lstm": speakers,
+    "tanaka_mt": sentences,
+    "adult_dlrm": census,
+    "hiv_gnn": compounds,
+    "tox21_gnn": compounds,
+    "novels_lm": texts,
+    "shakespeare_lm": texts,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+def run(name: str) -> dict:
+    """Curve and final metrics of one run, and the trivial answers."""
+    workload = registry.load_workload(name)
+    trivial = TRIVIAL[name](workload.load())
+    bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+    entry = registry.load_submission("nadamw")
+    point = entry.resolve({**COMMON, "learning_rate": LEARNING_RATES[name]})
+    programs = engine.compile_programs(bench, entry, point)
+    hyper, key = programs.hyper(point), programs.key(0)
+    carry, curve, began = programs.fresh(key, hyper), [], time.perf_counter()
+    for index in range(workload.evaluations):
+        number = programs.step_number(index * workload.interval)
+        carry, _ = programs.chunk(carry, hyper, bench.data, key, number)
+        if (index + 1) * 10 % workload.evaluations < 10 or index + 1 == workload.evaluations:
+            curve.append([index + 1, bench.metrics(carry.params, carry.model_state, "validation")[workload.metric]])
+            print(f"{name}: {curve[-1]} {time.perf_counter() - began:.0f} s", flush=True)
+    final = {split: bench.metrics(carry.params, carry.model_state, split) for split in ("validation", "test")}
+    return {
+        "workload": name,
+        "metric": workload.metric,
+        "version": workload.version,
+        "hparams": point,
+        "final": final,
+        "curve": curve,
+        "trivial": trivial,
+        "seconds": time.perf_counter() - began,
+        "date": records.utc(),
+        "manifest": environment.manifest(),
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown of all rows."""
+    lines = ["| workload | metric | validation | test | trivial answers (validation) |", "| --- | --- | --- | --- | --- |"]
+    for r in sorted(rows, key=lambda r: list(LEARNING_RATES).index(r["workload"])):
+        validation, test = (r["final"][split][r["metric"]] for split in ("validation", "test"))
+        trivial = ", ".join(f"{name} {value:.3g}" for name, value in r["trivial"].items())
+        lines.append(f"| `{r['workload']}` | {r['metric']} | {validation:.3f} | {test:.3f} | {trivial} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs what is missing, writes, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", help="A,B; default all lite ones on real data")
+    parser.add_argument("--docs", type=pathlib.Path)
+    args = parser.parse_args()
+    environment.setup()
+    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    for name in cli.comma_list(args.workloads) if args.workloads else LEARNING_RATES:
+        version = registry.load_workload(name).version
+        if not any((r["workload"], r["version"]) == (name, version) for r in rows):
+            rows = [r for r in rows if r["workload"] != name] + [run(name)]
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+    if args.docs:
+        begin, end = f"<!-- {DOCS}: begin -->", f"<!-- {DOCS}: end -->"
+        between = functools.partial(re.sub, f"{re.escape(begin)}.*?{re.escape(end)}", flags=re.DOTALL)
+        args.docs.write_text(between(lambda _: f"{begin}\n{table(rows)}\n{end}", args.docs.read_text()))
+
+
+if __name__ == "__main__":
+    main()
