@@ -7,7 +7,7 @@ from flax import nnx
 from algoperf_lite import spec
 from algoperf_lite.data import phantoms
 from algoperf_lite.models.adapter import network
-from algoperf_lite.models.unet import UNet
+from algoperf_lite.models.unet import Norm, UNet
 from algoperf_lite.tasks import reconstruction
 
 WIDTH, DEPTH = 8, 2
@@ -21,9 +21,9 @@ VARIANTS = {
 
 
 def build(
-    *, width: int = WIDTH, depth: int = DEPTH, norm: str = "instance", activation: str = "leaky_relu"
+    *, width: int = WIDTH, depth: int = DEPTH, norm: Norm = "instance", activation: str = "leaky_relu"
 ) -> spec.Workload:
-    """The workload, or a variant: `width` channels at full resolution, `depth` pools (at most 5)."""
+    """The workload, or a variant: `width` channels at full resolution, `depth` pools (at most 4)."""
 
     def make(rngs: nnx.Rngs, width: int) -> UNet:
         return UNet(width=width, depth=depth, norm=norm, activation=activation, rngs=rngs)

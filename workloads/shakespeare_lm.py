@@ -18,7 +18,6 @@ CONTEXT, BATCH_SIZE = 128, 16
 VARIANTS = {
     "post_norm": {"post_norm": True, "embedding_sd": 1.0},
     "attention_temperature": {"temperature": 4.0},
-    "z_loss": {"z_loss": 1e-3},
 }
 
 

@@ -16,13 +16,15 @@ _BLANK = 0.1  # standard deviation below which nothing is left to reconstruct, a
 
 
 def load(train: int, validation: int, test: int, eval_train: int) -> dict[str, dict[str, np.ndarray]]:
-    """Splits of the given sizes: `image` [N, 32, 32] float32; all but `train` with `columns` [N, 32] (see `kspace`)."""
+    """Splits of the given sizes: `image` [N, 32, 32] float32; all but `train` with `columns` [N, 32] (see `kspace`) and
+    `weight` [N], 1: every phantom is one of its own."""
     images = phantoms(train + validation + test, seed=0)
     parts = dict(zip(("train", "validation", "test"), np.split(images, [train, train + validation]), strict=True))
     splits = {"train": {"image": parts["train"]}}
     for seed, (name, part) in enumerate({**parts, "eval_train": parts["train"][:eval_train]}.items()):
         if name != "train":
-            splits[name] = {"image": part, "columns": kspace.columns(len(part), SIZE, CENTER, PROBABILITY, seed)}
+            masks = kspace.columns(len(part), SIZE, CENTER, PROBABILITY, seed)
+            splits[name] = {"image": part, "columns": masks, "weight": np.ones(len(part), np.float32)}
     return splits
 
 

@@ -58,9 +58,7 @@ class DLRM(nnx.Module):
         widths = [width + vectors * (vectors - 1) // 2, *[8 * width] * depth]
         if not residual:
             widths[-1] = 4 * width
-        self.blocks = nnx.List(
-            Dense(a, b, norm=norm, residual=residual, rngs=rngs) for a, b in itertools.pairwise(widths)
-        )
+        self.blocks = nnx.List(Dense(a, b, norm=norm, residual=residual, rngs=rngs) for a, b in itertools.pairwise(widths))
         self.readout = nnx.Linear(widths[-1], 1, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
 
     def __call__(self, categories, dense, *, train: bool, rate, key):

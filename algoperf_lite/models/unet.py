@@ -90,7 +90,8 @@ class ConvBlock(nnx.Module):
         self.after2 = Normalised(channels, norm, activation, rngs)
 
     def __call__(self, x, *, train: bool, rate, key):
-        conv1 = self.conv1 if self.stem is None else self.stem
+        conv1 = self.stem or self.conv1
+        assert conv1 is not None
         x = self.after1(conv1(x))
         x = self.after2(self.conv2(x))
         return dropout(x, rate, key) if train else x

@@ -5,6 +5,8 @@ The network sees the magnitude of the zero-filled image, standardised per image;
 under the same affine map.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,13 +50,15 @@ def loss(apply, params, model_state, batch, key, train, reg):
 
 
 def sums(apply, params, model_state, batch):
-    """Sums over the unmasked rows: examples, mean absolute error as in `loss`, SSIM and its square."""
+    """Sums over the unmasked rows: examples, mean absolute error as in `loss`, SSIM and its square, and independent
+    examples (`weight` is one over the number of rows that show the same subject)."""
     given, mean, sd = _given(batch)
     output = apply(params, model_state, given[..., None], train=False, rate=0.0, key=None)[0][..., 0]
     mask, image = batch["mask"], batch["image"]
     similarity = ssim(output * sd + mean, image)
     return {
         "examples": jnp.sum(mask),
+        "independent": jnp.sum(mask * batch["weight"]),
         "loss": jnp.sum(where(mask, jnp.mean(jnp.abs(output - (image - mean) / sd), axis=(1, 2)))),
         "ssim": jnp.sum(where(mask, similarity)),
         "ssim_squares": jnp.sum(where(mask, similarity**2)),
@@ -62,19 +66,19 @@ def sums(apply, params, model_state, batch):
 
 
 def metrics(totals) -> dict[str, float]:
-    """`ssim` with its standard error over images, and the mean absolute error `loss` in standard deviations."""
-    n = float(totals["examples"])
+    """`ssim` with its standard error over subjects, and the mean absolute error `loss` in standard deviations."""
+    n, subjects = float(totals["examples"]), float(totals["independent"])
     mean = float(totals["ssim"]) / n
     variance = max(float(totals["ssim_squares"]) / n - mean**2, 0.0)
-    return {"ssim": mean, "ssim_se": float(np.sqrt(variance / max(n - 1.0, 1.0))), "loss": float(totals["loss"]) / n}
+    return {"ssim": mean, "ssim_se": float(np.sqrt(variance / max(subjects - 1.0, 1.0))), "loss": float(totals["loss"]) / n}
 
 
 def ssim(a, b):
     """Mean structural similarity of images a and b [B, H, W] -> [B], for a data range of 1.
 
     Uniform windows 7x7 inside the image, sample covariance, K1 .01, K2 .03 (Wang et al., IEEE Trans. Image Process. 13,
-    2004): scikit-image's `structural_similarity(a, b, data_range=1.0)`. fastMRI's windows and constants; its data range is the
-    volume's maximum.
+    2004): scikit-image's `structural_similarity(a, b, data_range=1.0)`. fastMRI's windows and constants; its data range is
+    the volume's maximum.
     """
     c1, c2 = (0.01 * DATA_RANGE) ** 2, (0.03 * DATA_RANGE) ** 2
     mean_a, mean_b = _box(a), _box(b)
@@ -97,5 +101,5 @@ def _given(batch):
 def _box(x):
     """Means over all 7x7 windows inside x [B, H, W] -> [B, H - 6, W - 6]."""
     height, width = x.shape[1] - WINDOW + 1, x.shape[2] - WINDOW + 1
-    rows = sum(x[:, i : i + height] for i in range(WINDOW))
-    return sum(rows[:, :, i : i + width] for i in range(WINDOW)) / WINDOW**2
+    rows = functools.reduce(jnp.add, [x[:, i : i + height] for i in range(WINDOW)])
+    return functools.reduce(jnp.add, [rows[:, :, i : i + width] for i in range(WINDOW)]) / WINDOW**2
