@@ -21,7 +21,7 @@ import msgspec
 
 from algoperf_lite import errors
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no held-out workloads
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # the only way to read it is to set it
 Outcomes = Literal["target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"]
