@@ -65,7 +65,7 @@ MICRO = (
     Case("tones_lstm", {"width": 16, "depth": 1}, blank_loss(len(tones.ALPHABET) + 1, 2)),
     Case("grammar_mt", {"width": 24, "depth": 1}, math.log(grammar.TARGET_VOCABULARY), stacks=("decoder", "blocks")),
     Case("clicks_dlrm", {"width": 4, "depth": 1}, math.log(2)),
-    Case("graphs_gnn", {"width": 24, "depth": 1}, math.log(2)),
+    Case("graphs_gnn", {"width": 48, "depth": 2}, math.log(2)),
     Case("markov_lm", {"width": 32, "depth": 1}, math.log(64)),
 )
 SPELLED = len(spoken_digits.ALPHABET) + 1
