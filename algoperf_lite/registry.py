@@ -60,7 +60,7 @@ def _variant_names(tree: ast.Module) -> list[str]:
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id="VARIANTS")], value=ast.Dict(keys=keys)):
-                return [key.value for key in keys if isinstance(key, ast.Constant)]
+                return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
     return []
 
 

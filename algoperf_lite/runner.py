@@ -159,9 +159,7 @@ class Runner:
 
     def _workload_info(self, workload, source: str) -> records.WorkloadInfo:
         if math.isnan(workload.validation_target):
-            raise errors.UserError(
-                f"workload {source} has no target yet\n  set it: algoperf-lite targets {source}"
-            )
+            raise errors.UserError(f"workload {source} has no target yet\n  set it: algoperf-lite targets {source}")
         reference, where = dict(workload.reference), "target record"
         if not reference:
             reference, where = {}, "nadamw's DEFAULTS: the workload names no reference"

@@ -85,7 +85,8 @@ def teacher(fields: tuple[int, ...]) -> Teacher:
         rng.standard_normal((DENSE, _HIDDEN)),
         rng.standard_normal(_HIDDEN) / math.sqrt(_HIDDEN),
     )
-    rough = Teacher(fields, *(table.astype(np.float32) for table in tables))
+    bias, answer, latent, signs, linear, hidden, top = (table.astype(np.float32) for table in tables)
+    rough = Teacher(fields, bias, answer, latent, signs, linear, hidden, top)
     raw = rough.raw(*_rows(rough, np.random.default_rng(7), 20_000)).astype(np.float64)
     return dataclasses.replace(rough, centre=float(raw.mean()), scale=float(raw.std()))
 

@@ -153,7 +153,7 @@ def contains(graphs: Batch, walk: Walk) -> np.ndarray:
         for atom in range(ATOMS):
             step |= np.where(reached & bit[atom], joined[:, atom, None], np.uint16(0))
         reached = step & of_type(wanted)[:, None] & ~bit
-    return reached.any(axis=1)
+    return reached.max(axis=1) > 0
 
 
 def padded(graphs: Batch) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ activation and updates are added to what was there (`residual`): at small widths
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,12 +49,12 @@ class Update(nnx.Module):
 
     def share(self, part: int, x):
         """x [..., width] times the rows of the kernel that belong to a part."""
-        rows = self.linear.kernel[part * self.width : (part + 1) * self.width]
+        rows = self.linear.kernel[...][part * self.width : (part + 1) * self.width]
         return (x.reshape(-1, self.width) @ rows).reshape(x.shape)
 
     def finish(self, total, rate, key):
         """The new state from the sum of all shares; without dropout where there is no key."""
-        y = self.activation(total + self.linear.bias[...])
+        y = self.activation(total + self.linear.bias[...])  # pyright: ignore[reportOptionalSubscript]
         y = y if self.norm is None else self.norm(y)
         return y if key is None else dropout(y, rate, key)
 
@@ -133,7 +133,7 @@ class GNN(nnx.Module):
         )
         nodes = links.node_mask * self.node_input["stem"](_multi_hot(graphs["nodes"], self.node_categories))
         edges = links.edge_mask * self.edge_input["stem"](_multi_hot(graphs["edges"], self.edge_categories))
-        graph = None
+        graph: Any = None  # until the first round
         for i, block in enumerate(self.blocks):
             block_key = jax.random.fold_in(key, i) if train else None
             nodes, edges, graph = block(nodes, edges, graph, links, rate=rate, key=block_key)

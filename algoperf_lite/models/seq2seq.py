@@ -44,7 +44,8 @@ class Block(nnx.Module):
             x = self._add(x, self.norm1, lambda h: self.attention(h, mask=mask), rate, keys[0])
         else:
             x = self._add(x, self.norm1, self.attention, rate, keys[0])
-            x = self._add(x, self.cross_norm, lambda h: self.cross(h, memory, mask), rate, keys[1])
+            cross = functools.partial(self.cross, memory=memory, mask=mask)
+            x = self._add(x, self.cross_norm, cross, rate, keys[1])
         return self._add(x, self.norm2, self.mlp, rate, keys[2])
 
     def step(self, x, position, past, memory, visible):
@@ -55,14 +56,16 @@ class Block(nnx.Module):
 
         def attend(h):
             nonlocal past
-            past = tuple(
+            k, v = (
                 jax.lax.dynamic_update_slice_in_dim(cache, new, position, axis=1)
                 for cache, new in zip(past, self.attention.keys_values(h), strict=True)
             )
-            return _attend_one(self.attention, h, *past, jnp.arange(past[0].shape[1]) <= position)
+            past = k, v
+            return _attend_one(self.attention, h, k, v, jnp.arange(k.shape[1]) <= position)
 
         def cross(h):
-            return _attend_one(self.cross, h, *memory, visible)
+            k, v = memory
+            return _attend_one(self.cross, h, k, v, visible)
 
         x = self._add(x, self.norm1, attend)
         x = self._add(x, self.cross_norm, cross)
@@ -74,7 +77,7 @@ class Block(nnx.Module):
         return norm(x + y) if self.post_norm else x + y
 
 
-def _attend_one(attention: Attention, x, k, v, visible):
+def _attend_one(attention, x, k, v, visible):
     """`Attention` for one query a row, x [B, 1, width]; `visible` broadcasts to [B, T].
 
     By products and sums of elements: XLA's CPU backend takes 1.7 times as long for products of such small matrices.
@@ -162,7 +165,7 @@ class Seq2Seq(nnx.Module):
         if search is None:
             return logits
         blocks, length = self.decoder.blocks, self.decoder.position.shape[0]
-        fixed = mask, [block.cross.keys_values(memory) for block in blocks]
+        fixed = mask, [block.cross.keys_values(memory) for block in blocks]  # pyright: ignore[reportOptionalMemberAccess]
         empty = jnp.zeros((source.shape[0], length, *fixed[1][0][0].shape[2:]))
         return logits, search(self._step, fixed, [(empty, empty) for _ in blocks])
 

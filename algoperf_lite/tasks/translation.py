@@ -7,7 +7,7 @@ bound by the workload. It ends a sentence with `EOS`, pads with `PAD`, and never
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 from algoperf_lite.data.parallel_text import BOS, EOS, PAD
 from algoperf_lite.tasks.common import cross_entropy, where

@@ -220,7 +220,7 @@ def test_run_in_a_directory_of_a_newer_version_is_refused(say, tmp_path, board):
     for args in (_again(tmp_path), ["status", tmp_path], ["score", tmp_path], ["report", tmp_path]):
         code, _, err = say(*args)
         assert code == 2
-        assert "written in format 99, this version reads up to 1; upgrade algoperf-lite" in err
+        assert "written in format 99, this version reads up to 2; upgrade algoperf-lite" in err
 
 
 def test_status_score_and_report_of_a_finished_board(board, say):

@@ -9,6 +9,7 @@ from algoperf_lite import spec
 from algoperf_lite.data import kspace, phantoms
 from algoperf_lite.tasks import reconstruction
 
+
 @pytest.fixture(scope="module")
 def images():
     return phantoms.phantoms(12, seed=3)
