@@ -4,6 +4,7 @@ Every check is a function that raises on failure; its docstring's first line is 
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import optax
 
 from algoperf_lite import engine, errors, guard, mesh, registry, spec
+from algoperf_lite.data import fetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ def check(checks: list[tuple[Callable[..., str | None], str]], *args: Any) -> It
     """
     stopped = False
     for function, mend in checks:
-        name = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
+        name = _title(function)
         if stopped:
             continue
         stopped = function in ESSENTIAL
@@ -56,6 +58,12 @@ def check(checks: list[tuple[Callable[..., str | None], str]], *args: Any) -> It
         except Exception as e:
             text = str(e).strip().splitlines() or [""]
             yield Result(name, False, f"{type(e).__name__}: {text[0]}", mend)
+
+
+def _title(function: Callable[..., str | None]) -> str:
+    if isinstance(function, functools.partial):
+        return f"held-out variant {function.args[0]} builds"
+    return (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
 
 
 # ------------------------------------------------------------------------------------------- submissions
@@ -318,12 +326,31 @@ def validate_workload(name_or_path: str) -> Iterator[Result]:
     start = time.perf_counter()
     try:
         workload = registry.load_workload(name_or_path)
+        for name in workload.data:
+            fetch.find(name)
         data = workload.load()
+    except errors.EnvironmentFault:  # no fault of the workload
+        raise
     except errors.UserError as e:
         yield Result("the file and its data load", False, str(e))
         return
     yield Result("the file and its data load", True, f"{time.perf_counter() - start:.1f} s")
     yield from check(WORKLOAD_CHECKS, workload, data)
+    for variant in registry.variants(name_or_path):
+        yield from check([(functools.partial(_variant, variant), "see docs/workload.md, Held-out variants")], data)
+
+
+def _variant(name: str, data: dict) -> str:
+    variant = registry.load_workload(name)
+    _roles(variant, data)
+    batch = jax.eval_shape(variant.batch, data, jax.random.key(0), jnp.int32(0))
+    params, model_state = jax.eval_shape(variant.init, jax.random.key(0))
+
+    def loss(p, s, b):
+        return variant.loss(p, s, b, jax.random.key(1), True, spec.NO_REG)
+
+    jax.eval_shape(loss, params, model_state, batch)
+    return f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters"
 
 
 def _equal(a: spec.PyTree, b: spec.PyTree) -> bool:

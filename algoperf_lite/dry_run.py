@@ -114,6 +114,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
 class DryRunner(runner.Runner):
     """A `Runner` that tells what it would do."""
 
+    ranks = False
+
     def gather(self) -> DryRun:
         """Compiles and times what the missing trials need.
 

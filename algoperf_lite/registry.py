@@ -249,24 +249,58 @@ def load_workload(name_or_path: str, **arguments: Any) -> "spec.Workload":
     build = getattr(module, "build", None)
     if not callable(build):
         raise errors.UserError(f"workload {path} has no function build(...) -> spec.Workload; see docs/workload.md")
-    known = getattr(module, "VARIANTS", {})
+    known = _variants(module, path)
     if variant and variant not in known:
         raise errors.unknown(f"variant of workload {source}", variant, known)
-    workload = build(**{**known.get(variant, {}), **arguments})
-    if not isinstance(workload, spec.Workload):
-        raise errors.UserError(f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload")
-    if variant:
-        name = f"{workload.name}_{variant}"
-        own = spec.recorded(str(path), name, version=workload.version)
-        workload = dataclasses.replace(workload, name=name, held_out_of=workload.name, **own)
+    arguments = {**known.get(variant, {}), **arguments}
+    try:
+        workload = build(**arguments)
+        if not isinstance(workload, spec.Workload):
+            raise errors.UserError(
+                f"workload {path}: build returned {type(workload).__name__}, accepted is a spec.Workload"
+            )
+        if variant:
+            name = f"{workload.name}_{variant}"
+            own = spec.recorded(str(path), name, version=workload.version)
+            workload = dataclasses.replace(workload, name=name, held_out_of=workload.name, **own)
+    except errors.UserError:
+        raise
+    except Exception as e:
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise errors.UserError(f"workload {where_in(path, e)}: build({given}) failed: {type(e).__name__}: {e}") from e
     return workload
 
 
 def variants(name_or_path: str) -> dict[str, dict[str, Any]]:
     """The held-out variants of a workload: the name that `load_workload` takes -> arguments of the file's `build`."""
     source, _ = split_variant(name_or_path)
-    module = _import(_locate("workloads", source), "workload")
-    return {f"{source}:{variant}": dict(arguments) for variant, arguments in getattr(module, "VARIANTS", {}).items()}
+    path = _locate("workloads", source)
+    known = _variants(_import(path, "workload"), path)
+    return {f"{source}:{variant}": dict(arguments) for variant, arguments in known.items()}
+
+
+def _variants(module: ModuleType, path: pathlib.Path) -> dict[str, dict[str, Any]]:
+    known = getattr(module, "VARIANTS", {})
+    if not isinstance(known, dict) or not all(isinstance(arguments, dict) for arguments in known.values()):
+        raise errors.UserError(
+            f"workload {path}: VARIANTS is {known!r}; accepted: a dict from names to dicts of arguments of build, such as "
+            '{"wide": {"width": 64}}'
+        )
+    for name in known:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise errors.UserError(f"workload {path}: VARIANTS has the name {name!r}; accepted: letters, digits and _")
+    return known
+
+
+def is_workload(name_or_path: str) -> bool:
+    """Whether a name is that of a shipped workload or its variant, or of a file that speaks of `spec.Workload`."""
+    source, variant = split_variant(name_or_path)
+    if source in names("workloads"):
+        return True
+    path = pathlib.Path(source)
+    if path.suffix != ".py" or not path.is_file():
+        return bool(variant)
+    return "spec.Workload(" in path.read_text("utf-8", "replace")
 
 
 def target_records(name_or_path: str) -> pathlib.Path:

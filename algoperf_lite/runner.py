@@ -17,6 +17,7 @@ from algoperf_lite.clock import Clock
 from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
 
 REFERENCE = "nadamw"
+UNREACHABLE = 1e30  # stands for the target that a workload does not have yet, where nothing is ranked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Runner:
         self._benches: dict[str, engine.Bench] = {}
         self._programs: dict[tuple[str, str, str], engine.Programs] = {}
         self._submissions: dict[str, registry.Submission] = {}
+
+    @property
+    def ranks(self) -> bool:
+        """Whether its trials count: then every workload needs a target."""
+        return not self.request.smoke
 
     # -- resolving
 
@@ -158,19 +164,23 @@ class Runner:
         return infos
 
     def _workload_info(self, workload, source: str) -> records.WorkloadInfo:
-        if math.isnan(workload.validation_target):
+        target = workload.validation_target
+        if math.isnan(target) and self.ranks:
             raise errors.UserError(f"workload {source} has no target yet\n  set it: algoperf-lite targets {source}")
         reference, where = dict(workload.reference), "target record"
         if not reference:
             reference, where = {}, "nadamw's DEFAULTS: the workload names no reference"
         mesh.check_batch(self._mesh, workload.name, workload.batch_size)
-        names = ("version", "family", "tier", "metric", "direction", "validation_target", "test_target")
+        never = UNREACHABLE if workload.direction == "max" else -UNREACHABLE
+        names = ("version", "family", "tier", "metric", "direction")
         more = ("step_budget", "evaluations", "batch_size", "provisional", "seed_sd", "reference_steps")
         return records.WorkloadInfo(
             source=source,
             sha256=registry.file_sha256("workloads", source),
             reference=self._submission(REFERENCE, REFERENCE).resolve(reference),
             reference_source=where,
+            validation_target=never if math.isnan(target) else target,
+            test_target=never if math.isnan(workload.test_target) else workload.test_target,
             **{name: getattr(workload, name) for name in names + more},
         )
 

@@ -252,11 +252,15 @@ def recorded(file: str, name: str, *, version: int) -> dict[str, Any]:
     if not path.is_file():
         none = {"reference": {}, "reference_steps": 0.0, "seed_sd": 0.0, "provisional": True}
         return {"version": version, "validation_target": math.nan, "test_target": math.nan, **none}
-    record = json.loads(path.read_text("utf-8"))
-    if record["version"] != version:
-        raise ValueError(f"{path} is the record of version {record['version']}, the workload has version {version}")
     fields = ("version", "validation_target", "test_target", "reference", "seed_sd", "provisional")
-    return {**{field: record[field] for field in fields}, "reference_steps": record["reference_steps"] or 0.0}
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        found = {**{field: record[field] for field in fields}, "reference_steps": record["reference_steps"] or 0.0}
+    except (ValueError, KeyError, TypeError) as e:
+        raise ValueError(f"{path} is no target record ({type(e).__name__}: {e}); delete it, and make it again") from e
+    if found["version"] != version:
+        raise ValueError(f"{path} is the record of version {found['version']}, the workload has version {version}")
+    return found
 
 
 # ------------------------------------------------------------------------------------ hyperparameter space

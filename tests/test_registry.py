@@ -220,3 +220,53 @@ def test_unknown_variant_is_answered_with_the_nearest():
 def test_record_of_another_version_is_refused():
     with pytest.raises(ValueError, match="record of version 1, the workload has version 2"):
         spec.recorded(str(ASSETS / "tiny.py"), "tiny_still", version=2)
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ("['wide']", "VARIANTS is ['wide']; accepted: a dict from names to dicts"),
+        ("{'wide': 'tanh'}", "VARIANTS is {'wide': 'tanh'}; accepted: a dict from names to dicts"),
+        ("{'a b': {}}", "VARIANTS has the name 'a b'; accepted: letters, digits and _"),
+        ("{3: {}}", "VARIANTS has the name 3; accepted"),
+    ],
+)
+def test_variants_that_are_none_are_one_message(variants, message, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text((ASSETS / "tiny.py").read_text() + f"\nVARIANTS = {variants}\n")
+    for load in (registry.load_workload, registry.variants):
+        with pytest.raises(errors.UserError, match=re.escape(f"workload {path}: {message}")):
+            load(str(path))
+
+
+def test_variant_whose_build_fails_is_one_message(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text((ASSETS / "tiny.py").read_text() + "\nVARIANTS = {'wide': {'breadth': 3}}\n")
+    with pytest.raises(errors.UserError, match=r"build\(breadth=3\) failed: TypeError: .*breadth"):
+        registry.load_workload(f"{path}:wide")
+
+
+@pytest.mark.parametrize("text", ['{"version": 1', "{}", "[]"])
+def test_broken_record_is_named(text, tmp_path):
+    (tmp_path / "targets").mkdir()
+    record = tmp_path / "targets" / "tiny_still.json"
+    record.write_text(text)
+    path = tmp_path / "tiny.py"
+    path.write_text((ASSETS / "tiny.py").read_text())
+    with pytest.raises(errors.UserError, match=re.escape(f"{record} is no target record")):
+        registry.load_workload(f"{path}:still")
+
+
+def test_workloads_are_told_from_submissions(tmp_path):
+    path = tmp_path / "opt.py"
+    path.write_text("DEFAULTS = {}\n")
+    for name in (
+        "digits_vit",
+        "digits_vit:glu",
+        "digits_vit:nosuch",
+        str(ASSETS / "tiny.py"),
+        f"{ASSETS / 'tiny.py'}:still",
+    ):
+        assert registry.is_workload(name)
+    for name in ("nadamw", "nosuch", str(path), str(tmp_path / "absent.py")):
+        assert not registry.is_workload(name)

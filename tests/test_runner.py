@@ -155,3 +155,9 @@ def test_workload_without_a_target_is_refused_with_the_command_that_sets_it(run)
         errors.UserError, match=r"tiny.py:fresh has no target yet\n  set it: algoperf-lite targets .*tiny.py:fresh"
     ):
         run(["nadamw"], workloads=[str(ASSETS / "tiny.py:fresh")])
+
+
+def test_smoke_run_needs_no_target(run):
+    benchmark, outcomes = run(["nadamw"], workloads=[str(ASSETS / "tiny.py:fresh")], smoke=True)
+    assert benchmark.workloads["tiny_fresh"].validation_target == runner.UNREACHABLE
+    assert [o.outcome for o in outcomes.values()] == ["budget_exhausted"]

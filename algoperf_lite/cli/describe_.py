@@ -46,7 +46,7 @@ def _facts(name: str) -> dict[str, Any]:
     from algoperf_lite import registry
     from algoperf_lite.data import catalog
 
-    if registry.split_variant(name)[0] in registry.names("workloads"):
+    if registry.is_workload(name):
         return _workload(name)
     if name in registry.names("benchmarks") or name.endswith(".toml"):
         import msgspec
@@ -57,16 +57,8 @@ def _facts(name: str) -> dict[str, Any]:
         return msgspec.to_builtins(load(name))
     if name in catalog.CATALOG:
         return dataclasses.asdict(catalog.CATALOG[name])
-    if name in registry.names("submissions"):
+    if name in registry.names("submissions") or name.endswith(".py"):
         return _submission(name)
-    if registry.split_variant(name)[0].endswith(".py"):
-        try:
-            return _submission(name)
-        except errors.UserError as e:
-            try:
-                return _workload(name)
-            except Exception:
-                raise e from None
     known = [n for kind in registry.KINDS for n in registry.names(kind)]
     raise errors.unknown("entry", name, [*known, *catalog.CATALOG])
 
@@ -110,14 +102,14 @@ def _workload(name: str) -> dict[str, Any]:
     return {
         "workload": f"{w.name} v{w.version} ({w.tier}; {w.family})",
         **(
-            {"held-out variant of": w.held_out_of}
+            {"held-out variant of": w.held_out_of, "with": registry.variants(name)[name]}
             if w.held_out_of
             else {"held-out variants": list(registry.variants(name))}
         ),
         "from": w.provenance,
         "metric": f"{w.metric}, {w.direction}",
         "validation target": _target(w),
-        "test target": f"{w.test_target:.6g}",
+        "test target": "none yet" if math.isnan(w.test_target) else f"{w.test_target:.6g}",
         "step budget": f"{w.step_budget} steps of {w.batch_size} examples, {w.evaluations} evaluations",
         "training examples": w.num_train_examples,
         "reference": dict(w.reference) or "nadamw's DEFAULTS",

@@ -67,6 +67,7 @@ def _totals(found: "DryRun", console: Console) -> None:
         if any(row.likely_trial_s is None for row in found.rows):
             out.append("      (on workloads without a frozen time, trials count to their cap)")
     out.append(f"      {seconds(found.preparation_s)} of it before the first trial: data, compilation, cost factors")
+    out.append("      start-up and the report come on top")
     out.append(f"disk: about {size(found.disk_bytes)} of results, without the report")
     out.append(f"      up to 2 x {size(found.checkpoint_bytes)} of checkpoints while it runs")
     out.append(f"      {size(found.compile_cache_bytes)} of compile cache, kept for all boards")

@@ -36,12 +36,31 @@ def main(args: argparse.Namespace) -> int:
     plan = targets.Plan(args.points, args.seeds, optimizers)
     records = registry.target_records(args.workload)
     base = records / f"{workload.held_out_of}.json"
-    known = json.loads(base.read_text("utf-8")) if base.is_file() else None
+    if workload.held_out_of is not None and not base.is_file():
+        source = registry.split_variant(args.workload)[0]
+        raise errors.UserError(
+            f"{args.workload} is a variant: its target rests on the record of its base, and {base} is not there\n"
+            f"  make it first: algoperf-lite targets {source}"
+        )
+    known = _record(base) if base.is_file() else None
     record = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True), known).run()
     print(f"{workload.name} v{workload.version}: {workload.metric} {record['validation_target']:.6g}", end=" ")
     confirmed = record.get("confirmed", True)  # a variant's target has no confirming block
     print(
         f"set by {record['set_by']['optimizer']}", "" if confirmed else f"NOT confirmed after {len(record['tries'])} tries"
     )
-    print(f"the workload reads it from its own folder: cp {out / 'record.json'} {records / workload.name}.json")
+    print(f"record: {out / 'record.json'}")
+    if confirmed:
+        print(f"spec.recorded reads it from: mkdir -p {records} && cp {out / 'record.json'} {records / workload.name}.json")
     return 0 if confirmed else 1
+
+
+def _record(path: pathlib.Path) -> dict:
+    """The record of a variant's base."""
+    from algoperf_lite import errors
+
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        return {"V": record["V"], "provisional": record["provisional"]}
+    except (ValueError, KeyError, TypeError) as e:
+        raise errors.UserError(f"{path} is no target record ({type(e).__name__}: {e}); delete it, and make it again") from e

@@ -13,11 +13,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 where all checks pass, 1 where one fails."""
-    from algoperf_lite import contract, environment, registry
+    """0 where all checks pass, 1 where one fails.
 
+    Raises:
+      UserError: a name that is nobody's.
+    """
+    from algoperf_lite import contract, environment, errors, registry
+
+    is_workload = args.kind == "workload" or (args.kind is None and registry.is_workload(args.name))
+    try:
+        registry.file_sha256("workloads" if is_workload else "submissions", args.name)
+    except errors.UserError:
+        if args.kind is not None or not args.name.isidentifier():
+            raise
+        known = [*registry.names("workloads"), *registry.names("submissions")]
+        raise errors.unknown("workload or submission", args.name, known) from None
     environment.setup()
-    is_workload = args.kind == "workload" or (args.kind is None and _is_workload(args.name, registry))
     run = contract.validate_workload if is_workload else contract.validate_submission
     failed = 0
     for result in run(args.name):
@@ -27,13 +38,3 @@ def main(args: argparse.Namespace) -> int:
             print(f"     mend: {result.mend}")
     print("all checks passed" if not failed else f"{failed} failed")
     return 1 if failed else 0
-
-
-def _is_workload(name: str, registry) -> bool:
-    """A shipped workload, or a file that speaks of spec.Workload."""
-    import pathlib
-
-    if name in registry.names("workloads"):
-        return True
-    path = pathlib.Path(name)
-    return path.suffix == ".py" and path.is_file() and "spec.Workload(" in path.read_text("utf-8", "replace")

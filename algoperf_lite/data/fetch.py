@@ -90,6 +90,10 @@ def fetch(
     missing = [f for f in dataset.files if not _complete(place, f) or _sha256(root() / f.path) != f.sha256]
     if missing:
         _sweep({(root() / file.path).parent for file in missing})
+        if mirror and not Path(mirror).expanduser().is_dir():
+            raise errors.EnvironmentFault(
+                f"the mirror {mirror} is no folder\n  name another (--mirror, ALGOPERF_LITE_MIRROR), or fetch without one"
+            )
         read = functools.partial(_from_mirror, mirror=Path(mirror).expanduser()) if mirror else _from_url
         mend = f"replace it in the mirror {mirror}" if mirror else _again(name)
         _fetch_all(missing, read, mend, progress or (lambda *_: None))
@@ -184,8 +188,10 @@ class _Stores:
             if temporary:
                 with self._lock:
                     self._temporary.discard(temporary)
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary)
+                    with contextlib.suppress(OSError):  # a folder that this failure leaves empty
+                        place.parent.rmdir()
 
 
 def _fetch_all(files: list[File], read: Callable[[File], Iterator[bytes]], mend: str, progress: Callable) -> None:

@@ -406,6 +406,47 @@ def test_validate_of_a_bad_submission_fails_with_the_mend(body, line, mend, say,
     assert re.search(r"^\d+ failed$", out, re.MULTILINE)
 
 
+def test_validate_builds_every_variant_and_tells_which_fails(say, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text((ASSETS / "tiny.py").read_text() + "\nVARIANTS['wrong'] = {'breadth': 3}\n")
+    code, out, _ = say("validate", path)
+    assert code == 1
+    assert f"ok   held-out variant {path}:still builds: 36 parameters" in out
+    assert f"FAIL held-out variant {path}:wrong builds: workload" in out
+    assert "breadth" in out
+
+
+def test_validate_of_an_unknown_name_knows_workloads_and_submissions(say):
+    code, _, err = say("validate", "digits_vt")
+    assert code == 2
+    assert "unknown workload or submission 'digits_vt'; did you mean 'digits_vit'?" in err
+
+
+def test_describe_of_a_workload_file_and_its_variant(say):
+    code, out, _ = say("describe", ASSETS / "tiny.py")
+    assert code == 0
+    assert out.startswith("workload")
+    code, out, _ = say("describe", f"{ASSETS / 'tiny.py'}:still")
+    assert code == 0
+    assert "running = False" in out
+    code, _, err = say("describe", f"{ASSETS / 'tiny.py'}:stil")
+    assert code == 2
+    assert "did you mean 'still'" in err
+
+
+def test_targets_of_a_variant_without_its_base_names_the_file(say, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text((ASSETS / "tiny.py").read_text())
+    code, _, err = say("targets", f"{path}:still", "--out", tmp_path / "out")
+    assert code == 2
+    assert f"make it first: algoperf-lite targets {path}" in err
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "tiny.json").write_text("{")
+    code, _, err = say("targets", f"{path}:still", "--out", tmp_path / "out")
+    assert code == 2
+    assert "tiny.json is no target record" in err
+
+
 def test_data_list_and_verify_of_what_is_not_there(say, tmp_path, monkeypatch):
     code, out, _ = say("data", "list")
     assert code == 0

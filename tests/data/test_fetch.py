@@ -181,6 +181,12 @@ def test_a_bad_mirror_leaves_nothing_behind(toy, mirror_of, name, content, messa
     assert left_behind() == []
 
 
+def test_a_mirror_that_is_no_folder_is_said_so_and_leaves_no_folder(toy, tmp_path):
+    with pytest.raises(errors.EnvironmentFault, match="absent is no folder"):
+        fetch.fetch("toy", mirror=tmp_path / "absent")
+    assert not fetch.root().exists() or not any(fetch.root().iterdir())
+
+
 def test_a_damaged_file_is_found_and_mended(toy, mirror_of):
     folder = fetch.fetch("toy", mirror_of(CONTENT))
     (folder / "text.txt").write_bytes(CONTENT[:-1] + b"!")
