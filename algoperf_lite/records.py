@@ -294,8 +294,12 @@ class RunDirectory:
         self._lock = handle
 
     def unlock(self) -> None:
-        """Gives the directory back."""
+        """Gives the directory back; one in which nothing was begun goes."""
         if self._lock is not None:
+            if not self.exists():
+                with contextlib.suppress(OSError):
+                    (self.path / ".lock").unlink()
+                    self.path.rmdir()
             self._lock.close()
             self._lock = None
 

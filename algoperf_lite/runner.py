@@ -14,6 +14,7 @@ import msgspec
 
 from algoperf_lite import __version__, config, cost, engine, environment, errors, mesh, records, registry, search, trial
 from algoperf_lite.clock import Clock
+from algoperf_lite.data import fetch
 from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
 
 REFERENCE = "nadamw"
@@ -156,6 +157,7 @@ class Runner:
                 raise errors.UserError(f"held_outs = true, and no workload of the family {family!r} has VARIANTS")
             drawn = [s for s in search.held_outs(candidates, held_out_seed) if s not in loaded]
             loaded |= {source: registry.load_workload(source) for source in drawn}
+        fetch.require(name for workload in loaded.values() for name in workload.data)
         infos = {w.name: self._workload_info(w, source) for source, w in loaded.items()}
         for workload in loaded.values():
             if workload.held_out_of in infos:  # alone, a variant is a workload like any other

@@ -240,3 +240,16 @@ def test_lock_of_a_killed_process_is_free(holder, tmp_path):
 def test_lock_of_a_process_that_does_not_write_is_none(tmp_path):
     records.RunDirectory(tmp_path / "run", writer=False).lock()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_in_which_nothing_was_begun_goes_with_its_lock(tmp_path):
+    empty = records.RunDirectory(tmp_path / "a" / "run")
+    empty.lock()
+    empty.unlock()
+    assert not empty.path.exists()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mine.txt").write_text("x")
+    kept = records.RunDirectory(tmp_path / "kept")
+    kept.lock()
+    kept.unlock()
+    assert (kept.path / "mine.txt").is_file()

@@ -5,7 +5,7 @@ import shutil
 import msgspec
 import pytest
 
-from algoperf_lite import checkpoint, config, errors, mesh, records, registry, results, runner, search
+from algoperf_lite import checkpoint, config, engine, errors, mesh, records, registry, results, runner, search
 from algoperf_lite.clock import Clock
 from tests.conftest import ASSETS
 
@@ -161,3 +161,11 @@ def test_smoke_run_needs_no_target(run):
     benchmark, outcomes = run(["nadamw"], workloads=[str(ASSETS / "tiny.py:fresh")], smoke=True)
     assert benchmark.workloads["tiny_fresh"].validation_target == runner.UNREACHABLE
     assert [o.outcome for o in outcomes.values()] == ["budget_exhausted"]
+
+
+def test_absent_data_are_told_before_anything_is_compiled(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALGOPERF_LITE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("ALGOPERF_LITE_MIRROR", raising=False)
+    monkeypatch.setattr(engine, "compile_bench", lambda *_: pytest.fail("compiled"))
+    with pytest.raises(errors.EnvironmentFault, match=r"'tinyshakespeare' is not in(.|\n)*data fetch tinyshakespeare"):
+        run(["nadamw"], workloads=[str(ASSETS / "tiny.py"), "shakespeare_lm"])

@@ -24,6 +24,8 @@ def show(found: "DryRun", console: Console) -> None:
         _workload(name, [row for row in found.rows if row.workload == name], console)
     if found.rows:
         _totals(found, console)
+    else:
+        console.print("nothing is missing: the board can be scored", highlight=False)
 
 
 def _workload(name: str, rows: "list[Row]", console: Console) -> None:

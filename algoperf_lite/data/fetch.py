@@ -52,18 +52,29 @@ def path(name: str) -> Path:
 
     Raises `EnvironmentFault` with the command that fetches it when it is absent; never uses the network.
     """
-    dataset = find(name)
-    there = present(name)
-    if there < len(dataset.files):
-        if not os.environ.get("ALGOPERF_LITE_MIRROR"):
-            some = f" has {there} of {len(dataset.files)} files" if there else " is not"
-            raise errors.EnvironmentFault(
-                f"data set {name!r}{some} in {root()}\n"
-                f"  fetch it: algoperf-lite data fetch {name}\n"
-                "  or set ALGOPERF_LITE_MIRROR to a folder that has it"
-            )
+    require([name])
+    if present(name) < len(find(name).files):
         fetch(name)
     return root() / name
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises `EnvironmentFault` with one command that fetches all of the data sets that are absent and in no mirror."""
+    if os.environ.get("ALGOPERF_LITE_MIRROR"):
+        return
+    there = {name: (present(name), len(find(name).files)) for name in dict.fromkeys(names)}
+    absent = [name for name, (some, whole) in there.items() if some < whole]
+    if absent:
+        some, whole = there[absent[0]]
+        what = f"data set {absent[0]!r} has {some} of {whole} files" if some else f"data set {absent[0]!r} is not"
+        if len(absent) > 1:
+            what = f"data sets {', '.join(map(repr, absent))} are not whole"
+        them = "them" if len(absent) > 1 else "it"
+        raise errors.EnvironmentFault(
+            f"{what} in {root()}\n"
+            f"  fetch {them}: algoperf-lite data fetch {' '.join(absent)}\n"
+            f"  or set ALGOPERF_LITE_MIRROR to a folder that has {them}"
+        )
 
 
 def present(name: str) -> int:

@@ -139,6 +139,20 @@ def left_behind():
 # --------------------------------------------------------------------------------------------------------- the mirror
 
 
+def test_several_absent_sets_are_one_message_with_one_command(toy, monkeypatch):
+    monkeypatch.setattr(fetch, "CATALOG", {"toy": toy, "other": entry_of({"b.txt": CONTENT})})
+    with pytest.raises(
+        errors.EnvironmentFault, match=r"'toy', 'other' are not whole(.|\n)*algoperf-lite data fetch toy other\n"
+    ):
+        fetch.require(["toy", "other", "toy"])
+    with pytest.raises(
+        errors.EnvironmentFault, match=r"data set 'other' is not in(.|\n)*fetch it: algoperf-lite data fetch other\n"
+    ):
+        fetch.require(["other"])
+    monkeypatch.setenv("ALGOPERF_LITE_MIRROR", "anywhere")
+    fetch.require(["toy"])
+
+
 def test_absent_data_name_the_command(toy):
     with pytest.raises(errors.EnvironmentFault, match=r"'toy' is not in .*\n.*algoperf-lite data fetch toy"):
         fetch.path("toy")
