@@ -323,7 +323,7 @@ class Procedure:
     def _steps(self, hits: Sequence[float | None]) -> float | None:
         """Median steps to the target, None where most seeds miss it."""
         median = float(np.median([np.inf if h is None else h for h in hits]))
-        return median * self.workload.step_budget if np.isfinite(median) else None
+        return round(median * self.workload.step_budget, 6) if np.isfinite(median) else None
 
     def _ranking(self, measured: list[dict[str, Any]], target: float) -> list[str]:
         """Optimizers by the median hit of their best setting in V; misses are last."""
