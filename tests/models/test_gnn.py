@@ -34,7 +34,9 @@ def _apply(net, params, graphs):
     return np.asarray(apply(graphs))
 
 
-@pytest.fixture(params=[{}, {"norm": False}, {"residual": False}, {"activation": jax.nn.silu}], ids=str)
+@pytest.fixture(
+    params=[{}, {"norm": False}, {"residual": False}, {"activation": jax.nn.silu}], ids=lambda p: next(iter(p), "plain")
+)
 def model(request):
     net = _model(**request.param)
     return net, _random(net.init(jax.random.key(0))[0])
