@@ -153,8 +153,9 @@ class Runner:
             candidates: dict[str, list[str]] = {}
             for source, workload in loaded.items():
                 candidates.setdefault(workload.family, []).extend(registry.variants(source))
-            for family in (family for family, names in candidates.items() if not names):
-                raise errors.UserError(f"held_outs = true, and no workload of the family {family!r} has VARIANTS")
+            without = [family for family, names in candidates.items() if not names]
+            if without:
+                raise errors.UserError(f"held_outs = true, and no workload of the family {without[0]!r} has VARIANTS")
             drawn = [s for s in search.held_outs(candidates, held_out_seed) if s not in loaded]
             loaded |= {source: registry.load_workload(source) for source in drawn}
         fetch.require(name for workload in loaded.values() for name in workload.data)

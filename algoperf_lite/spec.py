@@ -252,15 +252,28 @@ def recorded(file: str, name: str, *, version: int) -> dict[str, Any]:
     if not path.is_file():
         none = {"reference": {}, "reference_steps": 0.0, "seed_sd": 0.0, "provisional": True}
         return {"version": version, "validation_target": math.nan, "test_target": math.nan, **none}
-    fields = ("version", "validation_target", "test_target", "reference", "seed_sd", "provisional")
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        found = {**{field: record[field] for field in fields}, "reference_steps": record["reference_steps"] or 0.0}
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"{path} is no target record ({type(e).__name__}: {e}); delete it, and make it again") from e
+    found = read_record(path)
     if found["version"] != version:
         raise ValueError(f"{path} is the record of version {found['version']}, the workload has version {version}")
-    return found
+    taken = ("version", "validation_target", "test_target", "reference", "seed_sd", "provisional")
+    return {**{field: found[field] for field in taken}, "reference_steps": found["reference_steps"] or 0.0}
+
+
+def read_record(path: pathlib.Path) -> dict[str, Any]:
+    """A record of the target procedure.
+
+    Raises:
+      ValueError: the file is none, or lacks a field that a workload or its variants take from it.
+    """
+    needed = ("version", "validation_target", "test_target", "reference", "reference_steps", "seed_sd", "provisional", "V")
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        missing = [field for field in needed if field not in record]
+    except (ValueError, TypeError) as e:
+        raise ValueError(f"{path} is no target record ({type(e).__name__}: {e}); delete it, and make it again") from e
+    if missing:
+        raise ValueError(f"{path} is no target record (it lacks {missing[0]!r}); delete it, and make it again")
+    return record
 
 
 # ------------------------------------------------------------------------------------ hyperparameter space

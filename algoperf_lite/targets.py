@@ -58,11 +58,7 @@ class Procedure:
         say: Say = print,
         base: Mapping[str, Any] | None = None,
     ):
-        if workload.held_out_of is not None and base is None:
-            raise errors.UserError(
-                f"{workload.name} is a variant: its target rests on a record of {workload.held_out_of}, and there is none\n"
-                f"  make it first: algoperf-lite targets {workload.held_out_of}"
-            )
+        assert (base is None) == (workload.held_out_of is None), "a variant's target rests on its base's record"
         self.workload, self.out, self.plan, self.say, self.base = workload, out, plan, say, base
         self.log = out / "runs.jsonl"
         out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +94,7 @@ class Procedure:
         settings = ordered[:SETTINGS_TO_V]
         if not any(s["optimizer"] == "nadamw" for s in settings):
             settings.append(next(s for s in ordered if s["optimizer"] == "nadamw"))
-        measured = self._measure(settings, test=True)
+        measured = self._measure(settings)
         winner = self._order(measured)[0]
         reference = self._order([m for m in measured if m["optimizer"] == "nadamw"])[0]
         target = self.target(winner["reached"], self.workload.metric_resolution)
@@ -130,19 +126,17 @@ class Procedure:
         rows = [t for t in tuned if t["optimizer"] == name]
         return sorted(rows, key=lambda t: self._rank(t["final"]))[:SETTINGS_TO_V]
 
-    def _measure(self, settings: list[dict[str, Any]], *, test: bool = False) -> list[dict[str, Any]]:
-        return [{**_identity(s), **self._block("V", 0, s, HORIZON, test=test)} for s in settings]
+    def _measure(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**_identity(s), **self._block("V", 0, s, HORIZON)} for s in settings]
 
-    def _block(
-        self, block: str, attempt: int, setting: dict[str, Any], until: float, *, test: bool = False
-    ) -> dict[str, Any]:
+    def _block(self, block: str, attempt: int, setting: dict[str, Any], until: float) -> dict[str, Any]:
         name, point, hparams = setting["optimizer"], f"point {setting['point']}", setting["hparams"]
-        rows = [self._one(block, attempt, name, point, hparams, seed, until, test=test) for seed in range(self.plan.seeds)]
+        rows = [self._one(block, attempt, name, point, hparams, seed, until) for seed in range(self.plan.seeds)]
         names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
         return {several: [row[one] for row in rows] for several, one in names.items()}
 
     def _confirm(self, attempt: int, winner: dict[str, Any], target: float) -> dict[str, Any]:
-        block = self._block("C", attempt, winner, 1.0, test=True)
+        block = self._block("C", attempt, winner, 1.0)
         hits = [self._hit(curve, target) for curve in block["curves"]]
         defaults = {name: self._defaults(name, target) for name in self.plan.optimizers}
         times = [np.inf if h is None else h for h in hits]
@@ -205,13 +199,13 @@ class Procedure:
         hparams: dict[str, Any],
         seed: int,
         until: float,
-        *,
-        test: bool = False,
     ) -> dict[str, Any]:
         identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
         identity["hparams"] = hparams
         if _key(identity) not in self.done:
             number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
+            # The test target comes from the block that sets or confirms the target for good.
+            test = block == ("C" if self.base is None else "V")
             curve, tests = self._train(name, hparams, number, until, test=test)
             values = [v for v in curve if v is not None]
             best = min(values, key=self._rank) if values else None
@@ -226,7 +220,7 @@ class Procedure:
         return {k: row[k] for k in ("final", "reached", "curve", "test")}
 
     def _train(
-        self, name: str, hparams: dict[str, Any], seed: int, until: float, *, test: bool = False
+        self, name: str, hparams: dict[str, Any], seed: int, until: float, *, test: bool
     ) -> tuple[list[float | None], list[float | None]]:
         """Validation and, if asked for, test metric after every interval; None where not finite."""
         from algoperf_lite import engine, mesh

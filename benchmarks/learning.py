@@ -190,6 +190,11 @@ def run(name: str) -> dict:
     }
 
 
+def finished() -> list[dict]:
+    """The rows there are."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+
+
 def table(rows: list[dict]) -> str:
     """Markdown of all rows."""
     lines = ["| workload | metric | validation | test | trivial answers (validation) |", "| --- | --- | --- | --- | --- |"]
@@ -207,12 +212,13 @@ def main() -> None:
     parser.add_argument("--docs", type=pathlib.Path)
     args = parser.parse_args()
     environment.setup()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
     for name in cli.comma_list(args.workloads) if args.workloads else LEARNING_RATES:
         version = registry.load_workload(name).version
-        if not any((r["workload"], r["version"]) == (name, version) for r in rows):
-            rows = [r for r in rows if r["workload"] != name] + [run(name)]
-            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+        if not any((r["workload"], r["version"]) == (name, version) for r in finished()):
+            row = run(name)
+            others = [r for r in finished() if r["workload"] != name]  # read anew: another process may have written
+            RESULTS.write_text(json.dumps([*others, row], indent=1) + "\n")
+    rows = finished()
     print(table(rows))
     if args.docs:
         begin, end = f"<!-- {DOCS}: begin -->", f"<!-- {DOCS}: end -->"

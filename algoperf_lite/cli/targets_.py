@@ -1,7 +1,6 @@
 """`targets`: reruns the procedure that set a workload's target (PROTOCOL P12)."""
 
 import argparse
-import json
 import pathlib
 
 HELP = "rerun the procedure that sets a workload's target; resumable"
@@ -23,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Runs what is missing and prints the target; the record lies in OUT/record.json."""
-    from algoperf_lite import cli, environment, errors, registry, targets
+    from algoperf_lite import cli, environment, errors, registry, spec, targets
 
     if args.points < 1 or args.seeds < 1:
         raise errors.UserError(f"--points {args.points} --seeds {args.seeds}: both must be 1 or more")
@@ -35,15 +34,19 @@ def main(args: argparse.Namespace) -> int:
         raise errors.UserError("--optimizers must hold nadamw: it is the reference")
     plan = targets.Plan(args.points, args.seeds, optimizers)
     records = registry.target_records(args.workload)
-    base = records / f"{workload.held_out_of}.json"
-    if workload.held_out_of is not None and not base.is_file():
-        source = registry.split_variant(args.workload)[0]
-        raise errors.UserError(
-            f"{args.workload} is a variant: its target rests on the record of its base, and {base} is not there\n"
-            f"  make it first: algoperf-lite targets {source}"
-        )
-    known = _record(base) if base.is_file() else None
-    record = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True), known).run()
+    base = None
+    if workload.held_out_of is not None:
+        path = records / f"{workload.held_out_of}.json"
+        if not path.is_file():
+            raise errors.UserError(
+                f"{args.workload} is a variant: its target rests on the record of its base, and {path} is not there\n"
+                f"  make it first: algoperf-lite targets {registry.split_variant(args.workload)[0]}"
+            )
+        try:
+            base = spec.read_record(path)
+        except ValueError as e:
+            raise errors.UserError(str(e)) from e
+    record = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True), base).run()
     print(f"{workload.name} v{workload.version}: {workload.metric} {record['validation_target']:.6g}", end=" ")
     confirmed = record.get("confirmed", True)  # a variant's target has no confirming block
     print(
@@ -53,14 +56,3 @@ def main(args: argparse.Namespace) -> int:
     if confirmed:
         print(f"spec.recorded reads it from: mkdir -p {records} && cp {out / 'record.json'} {records / workload.name}.json")
     return 0 if confirmed else 1
-
-
-def _record(path: pathlib.Path) -> dict:
-    """The record of a variant's base."""
-    from algoperf_lite import errors
-
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        return {"V": record["V"], "provisional": record["provisional"]}
-    except (ValueError, KeyError, TypeError) as e:
-        raise errors.UserError(f"{path} is no target record ({type(e).__name__}: {e}); delete it, and make it again") from e
