@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from algoperf_lite import errors, registry, spec, targets
+from algoperf_lite import registry, spec, targets
 from tests.conftest import ASSETS, ROOT
 from tests.workloads.cases import MICRO
 
