@@ -1,7 +1,7 @@
 """Learning-rate schedules as closed forms of the step, traceable in every number.
 
 optax's constructors branch in Python on their numbers, so one compilation could not serve many settings; these do not.
-A schedule is a function of optax's step count (0 at the first update) and returns a float32 scalar.
+A schedule is a function of optax's step count (0 at the first update) and returns a scalar of the default float type (float32; float64 where x64 is on).
 """
 
 from collections.abc import Callable
@@ -27,14 +27,14 @@ def warmup_cosine(
     """
 
     def schedule(count):
-        t = jnp.asarray(count, jnp.float32)
+        t = jnp.asarray(count, float)
         # A product such as 0.05 * 600 may round to just under the integer meant: the slack is far below one step.
-        horizon = jnp.floor(jnp.asarray(horizon_fraction, jnp.float32) * step_budget + 1e-3)
-        warmup = jnp.floor(jnp.asarray(warmup_fraction, jnp.float32) * horizon + 1e-3)
+        horizon = jnp.floor(jnp.asarray(horizon_fraction, float) * step_budget + 1e-3)
+        warmup = jnp.floor(jnp.asarray(warmup_fraction, float) * horizon + 1e-3)
         rising = t / jnp.maximum(warmup, 1.0)
         progress = jnp.clip((t - warmup) / jnp.maximum(horizon - warmup, 1.0), 0.0, 1.0)
         falling = 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-        return jnp.asarray(peak, jnp.float32) * jnp.where(t < warmup, rising, falling)
+        return jnp.asarray(peak, float) * jnp.where(t < warmup, rising, falling)
 
     return schedule
 
@@ -46,8 +46,8 @@ def warmup_constant(peak: jax.typing.ArrayLike, step_budget: int, *, warmup_frac
     """
 
     def schedule(count):
-        t = jnp.asarray(count, jnp.float32)
-        warmup = jnp.maximum(jnp.floor(jnp.asarray(warmup_fraction, jnp.float32) * step_budget + 1e-3), 1.0)
-        return jnp.asarray(peak, jnp.float32) * jnp.minimum((t + 1.0) / warmup, 1.0)
+        t = jnp.asarray(count, float)
+        warmup = jnp.maximum(jnp.floor(jnp.asarray(warmup_fraction, float) * step_budget + 1e-3), 1.0)
+        return jnp.asarray(peak, float) * jnp.minimum((t + 1.0) / warmup, 1.0)
 
     return schedule

@@ -1,0 +1,73 @@
+"""Drives a shipped submission on `problem.NoisyQuadratic`, in closed loop and in double precision."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from algoperf_lite import registry, spec
+from tests.submissions.problem import NoisyQuadratic, Trajectory
+
+BUDGET = 100
+CONSTANT = {"warmup_fraction": 0.0, "horizon_fraction": 1e9}
+"""A schedule that stays at its peak, for oracles without one."""
+
+
+def drive(
+    name: str,
+    hparams: Mapping[str, Any],
+    problem: NoisyQuadratic,
+    steps: int,
+    *,
+    step_budget: int = BUDGET,
+    roles: spec.PyTree | None = None,
+) -> Trajectory:
+    """Trajectory of a shipped submission at `hparams` (the rest from its DEFAULTS), as the engine would drive it."""
+    entry = registry.load_submission(name)
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, problem.start)
+        scale, noise = jax.tree.map(jnp.asarray, problem.scale), jax.tree.map(jnp.asarray, problem.noise)
+        facts = spec.Problem.from_params(params, step_budget=step_budget, batch_size=4, roles=roles)
+        point = entry.resolve(hparams)
+        static = entry.static(point)
+        traced = {k: jnp.asarray(v, float) for k, v in point.items() if k not in static and k not in spec.RESERVED}
+        tx = optax.with_extra_args_support(entry.build(facts, {**static, **traced}))
+
+        @jax.jit
+        def update(params, state, linear):
+            def loss(p):
+                terms = jax.tree.map(lambda s, n, x: jnp.sum(s * x**2 / 2 + n * x), scale, linear, p)
+                return sum(jax.tree.leaves(terms))
+
+            value, grad = jax.value_and_grad(loss)(params)
+            extra: dict[str, Any] = {"value": value, "grad": grad, "value_fn": loss}
+            if "grad_fn" in entry.EXTRA_ARGS:
+                extra["grad_fn"] = jax.value_and_grad(loss)
+            if "hvp_fn" in entry.EXTRA_ARGS:
+                extra["hvp_fn"] = lambda p, v: jax.jvp(jax.grad(loss), (p,), (v,))[1]
+            updates, state = tx.update(grad, state, params, **extra)
+            return optax.apply_updates(params, updates), state
+
+        evaluate = entry.eval_params or (lambda state, params: params)
+        state = jax.jit(tx.init)(params)
+        seen = [(params, evaluate(state, params))]
+        for t in range(steps):
+            params, state = update(params, state, noise[t])
+            seen.append((params, evaluate(state, params)))
+        return jax.tree.map(np.asarray, seen)
+
+
+def deviation(ours: Trajectory, theirs: Trajectory) -> float:
+    """Largest deviation of any parameter at any step, over the largest magnitude of any parameter of `theirs`."""
+    assert len(ours) == len(theirs)
+    largest = max(np.max(np.abs(x)) for pair in theirs for tree in pair for x in tree.values())
+    gaps = (
+        np.max(np.abs(a[k] - b[k]))
+        for us, them in zip(ours, theirs, strict=True)
+        for a, b in zip(us, them, strict=True)
+        for k in b
+    )
+    return float(np.max(np.array(list(gaps)))) / float(largest)

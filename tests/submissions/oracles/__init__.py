@@ -1,0 +1,1 @@
+"""Trajectories of the authors' own packages, and the script that makes them."""
