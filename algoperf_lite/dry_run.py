@@ -186,6 +186,7 @@ class DryRunner(runner.Runner):
             programs = self._compiled(first.workload, info, first.entrant, source, first.hparams)
             reference = self._compiled(first.workload, info, runner.REFERENCE, runner.REFERENCE, info.reference)
             set_up_s = time.perf_counter() - began
+            self.tell("time", workload=first.workload, entrant=first.entrant)
             step_s, reference_s = self._timed(programs, first.hparams), self._timed(reference, info.reference)
             evaluation_s, test_s, metrics = self._evaluated(programs, first.hparams)
         except Exception as e:

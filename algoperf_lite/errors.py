@@ -16,6 +16,12 @@ class EnvironmentFault(UserError):
     code = 3
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `3 trials`; `noun` in the singular of a regular one."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
     """The error for a name that is not among the known ones, with the nearest match."""
     known = sorted(known)

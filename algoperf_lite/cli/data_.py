@@ -36,10 +36,13 @@ def main(args: argparse.Namespace) -> int:
     for name in names:
         try:
             if args.action == "fetch":
+                whole = fetch.present(name) == len(fetch.find(name).files)
                 fetch.fetch(name, args.mirror, _progress(name))
+                done = "in place" if whole else "fetched"
             else:
                 fetch.verify(name)
-            print(f"{name}: {'in place' if args.action == 'fetch' else 'verified'}, {fetch.root() / name}")
+                done = "verified"
+            print(f"{name}: {done}, {fetch.root() / name}")
         except errors.UserError as e:
             _clear()
             print(f"{name}: {e}")

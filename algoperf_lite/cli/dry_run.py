@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from algoperf_lite.errors import counted
+
 if TYPE_CHECKING:
     from algoperf_lite.dry_run import DryRun, Program, Row
 
@@ -16,8 +18,8 @@ def show(found: "DryRun", console: Console) -> None:
     where = f"{found.devices} {found.platform} device{'s' if found.devices > 1 else ''}"
     smoke = ", smoke" if found.smoke else ""
     console.print(
-        f"{found.benchmark} v{found.version}, {found.ruleset} ruleset, seed {found.seed}{smoke}: {found.trials} trials to "
-        f"run on {where}",
+        f"{found.benchmark} v{found.version}, {found.ruleset} ruleset, seed {found.seed}{smoke}: "
+        f"{counted(found.trials, 'trial')} to run on {where}",
         highlight=False,
     )
     for name in dict.fromkeys(row.workload for row in found.rows):

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from algoperf_lite import records
+from algoperf_lite.errors import counted
 from algoperf_lite.records import Benchmark, Outcome, TrialSpec
 
 PLAIN_EVERY_S = 10.0
@@ -12,6 +13,7 @@ PHASES = {
     "data": "loading data and compiling",
     "compile": "compiling",
     "cost": "measuring the cost factor of",
+    "time": "timing",
 }
 
 
@@ -57,7 +59,7 @@ class Progress:
         asked = None if request.submissions is None else len(request.submissions)
         if (request.studies or benchmark.studies) < benchmark.studies or (asked or 10**9) < len(benchmark.entrants):
             names = ", ".join(e.name for e in benchmark.entrants)
-            self._line(f"this board holds {benchmark.studies} studies of {names}: all of it is run and scored")
+            self._line(f"this board holds {counted(benchmark.studies, 'study')} of {names}: all of it is run and scored")
 
     def ended(self, spec: TrialSpec, outcome: Outcome | None) -> None:
         """One line per finished trial."""
@@ -77,7 +79,7 @@ class Progress:
             self._left[spec.workload] = self._left.get(spec.workload, 0) + 1
         self._line(
             f"{benchmark.name} v{benchmark.version}, {benchmark.ruleset} ruleset, seed {benchmark.seed}: "
-            f"{len(missing)} trials to run"
+            f"{counted(len(missing), 'trial')} to run"
         )
 
     def _trial(self, phase: str, spec: TrialSpec, event: records.Event | None) -> None:

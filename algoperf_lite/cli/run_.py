@@ -135,9 +135,11 @@ def main(args: argparse.Namespace) -> int:
         reason = outcome.message.strip().splitlines()[-1] if outcome.message.strip() else ""
         print(f"failed: {spec.workload} {spec.entrant} study {spec.study} trial {spec.trial}: {outcome.outcome}: {reason}")
     if diverged:
-        print(f"diverged, the loss was not finite: {', '.join(sorted(set(diverged)))} ({len(diverged)} trials)")
+        who, count = ", ".join(sorted(set(diverged))), errors.counted(len(diverged), "trial")
+        print(f"diverged, the loss was not finite: {who} ({count})")
     if failed:
-        print(f"{len(failed)} trials failed; tracebacks in {out}/trials/*/outcome.json, again with --retry error")
+        count = errors.counted(len(failed), "trial")
+        print(f"{count} failed; tracebacks in {out}/trials/*/outcome.json, again with --retry error")
     if not args.no_report:
         _report(out)
     return 1 if failed else 0
@@ -195,6 +197,9 @@ def _check_names(file, workloads, submissions) -> None:
             names = list(config.entrants(list(asked)).values())
         if asked is not None and not names:
             raise errors.UserError(f"--{kind} is empty")
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        if kind == "workloads" and twice:
+            raise errors.UserError(f"workload {twice[0]} is named twice")
         for name in names:
             source = name.rpartition("=")[2]
             if re.fullmatch(r"[A-Za-z0-9_]+", source) and source not in registry.names(kind):

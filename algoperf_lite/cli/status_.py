@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from algoperf_lite import records, search
+from algoperf_lite import errors, records, search
 
 HELP = "show what of a run directory is done, running, failed and missing"
 EXAMPLES = ("status runs/demo",)
@@ -31,7 +31,8 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps({"trials": kinds, "running": holder, "eta_s": eta}, indent=1))
         return 0
     print(f"{benchmark.name} v{benchmark.version}, {benchmark.ruleset} ruleset, seed {benchmark.seed}", end="")
-    print(f", {benchmark.studies} studies; {len(specs) - missing} of {len(specs)} trials done")
+    studies, trials = errors.counted(benchmark.studies, "study"), errors.counted(len(specs), "trial")
+    print(f", {studies}; {len(specs) - missing} of {trials} done")
     for workload in benchmark.workloads:
         for entrant in benchmark.entrants:
             counts: dict[str, int] = {}

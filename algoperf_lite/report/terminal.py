@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from algoperf_lite.errors import counted
 from algoperf_lite.report import standing, text
 
 STYLE = {"better": "bold blue", "worse": "yellow", "equivalent": "green", "not separable": "dim"}
@@ -49,8 +50,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     for control in summary["aa"]:
         word = "passed" if control["passed"] else "FAILED"
         said = (
-            f"A/A {control['a']} = {control['b']}: {word}, {text.count(control['compared'], 'evaluation')} compared, "
-            f"{text.count(len(control['unequal']), 'trial')} unequal, time ratio {text.ratio(control['ratio'])}"
+            f"A/A {control['a']} = {control['b']}: {word}, {counted(control['compared'], 'evaluation')} compared, "
+            f"{counted(len(control['unequal']), 'trial')} unequal, time ratio {text.ratio(control['ratio'])}"
         )
         say(console, said, "green" if control["passed"] else "bold red")
     for flag in summary["flags"]:

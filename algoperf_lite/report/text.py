@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from algoperf_lite.errors import counted
+
 MISS = "\N{EN DASH}"
 UNITS = {
     "reference_steps": "reference steps",
@@ -66,12 +68,6 @@ def _cut(name: str, head: int, width: int) -> str:
     return name if len(name) <= width else f"{name[:head]}\N{HORIZONTAL ELLIPSIS}{name[head + 1 - width :]}"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`, `2 studies`."""
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number} {noun if number == 1 else many}"
-
-
 def verdict(pair: dict[str, Any]) -> str:
     """A sentence part: `a` is ... than/to `b`."""
     return ", ".join([pair["verdict"], *pair["additions"]])
@@ -87,7 +83,7 @@ def resolving_power(summary: dict[str, Any]) -> str:
         return rule
     base = len(summary["workloads"]) - len(summary["held_out"])
     return (
-        f"The typical pair on this board ({count(summary['studies'], 'study')}, {count(base, 'workload')}) is known to "
+        f"The typical pair on this board ({counted(summary['studies'], 'study')}, {counted(base, 'workload')}) is known to "
         f"within a factor of {1 + measured:.2f} either way; smaller differences stay 'not separable'."
     )
 
@@ -101,12 +97,12 @@ def headline(summary: dict[str, Any]) -> str:
     """The result in one sentence, of a summary by rank (`standing.by_rank`)."""
     if summary["status"] == "unfinished":
         missing = len(summary["missing"])
-        return f"Unfinished: {count(missing, 'trial')} {'is' if missing == 1 else 'are'} missing, so there is no score."
+        return f"Unfinished: {counted(missing, 'trial')} {'is' if missing == 1 else 'are'} missing, so there is no score."
     if summary["status"] == "smoke":
         return "A smoke run: everything ran; nothing is ranked."
     if summary["headline"] == "pairs" and summary["pairs"]:
         pair, others = summary["pairs"][0], len(summary["pairs"]) - 1
-        more = f" (and {count(others, 'more pair')} below)" if others else ""
+        more = f" (and {counted(others, 'more pair')} below)" if others else ""
         return f"{pair['a']} is {pair['verdict']} {LINKS[pair['verdict']]} {pair['b']}{more}."
     return _highest(summary) if summary["scores"] else "No entrants."
 
@@ -140,4 +136,4 @@ def rule_changes(found: dict[str, int] | None) -> str:
     if not found["first"]:
         return f"No rule change of {found['known']} moves the first place."
     moves = "moves" if found["first"] == 1 else "move"
-    return f"{found['first']} of {count(found['known'], 'rule change')} {moves} the first place."
+    return f"{found['first']} of {counted(found['known'], 'rule change')} {moves} the first place."

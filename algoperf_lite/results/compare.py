@@ -79,9 +79,8 @@ def _split(text: str) -> tuple[str, str | None]:
 def _load(path: str, benchmark: str | None) -> Results:
     results = results_module.read(path, benchmark)
     if results.board.missing:
-        raise errors.UserError(
-            f"{path}: unfinished, {len(results.board.missing)} trials are missing; see `algoperf-lite status {path}`"
-        )
+        count = errors.counted(len(results.board.missing), "trial")
+        raise errors.UserError(f"{path}: unfinished, {count} missing; see `algoperf-lite status {path}`")
     if results.about.smoke:
         raise errors.UserError(f"{path} is a smoke run: nothing of it can be compared")
     for kind, text in results.about.notes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import scoring
+from algoperf_lite.errors import counted
 from algoperf_lite.results.table import Results
 
 
@@ -23,7 +24,7 @@ def _board(results: Results) -> Iterator[tuple[str, str]]:
         where = "; ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(cells.items()))
         yield (
             "unfinished",
-            f"{len(board.missing)} of {len(board.expected)} trials are missing: {where}. "
+            f"{counted(len(board.missing), 'trial')} missing of {len(board.expected)}: {where}. "
             "An unfinished board gets no score; the same `run` command goes on.",
         )
     if board.studies == 1:
@@ -38,7 +39,7 @@ def _board(results: Results) -> Iterator[tuple[str, str]]:
         )
     noisy = sum(trial.noisy for trial in board.trials)
     if noisy:
-        yield "noisy", f"{noisy} of {len(board.trials)} trials saw the machine's speed drift by over 15 %."
+        yield "noisy", f"{noisy} of {counted(len(board.trials), 'trial')} saw the machine's speed drift by over 15 %."
     provisional = [workload.name for workload in board.workloads if workload.provisional]
     if provisional:
         yield (

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 import scoring
-from algoperf_lite import records, search
+from algoperf_lite import errors, records, search
 from algoperf_lite.results.table import About, Results, Run
 
 REFERENCE = "nadamw"  # speed-ups are against the entrant of this name
@@ -173,10 +173,10 @@ def _notes(benchmark: records.Benchmark, runs: Mapping[scoring.Key, Run], strays
         (key[0], run.outcome.outcome) for key, run in runs.items() if run.outcome and run.outcome.outcome in records.FAILED
     )
     for (name, outcome), n in sorted(crashed.items()):
-        yield "failed", f"{name}: {n} trials ended with '{outcome.replace('_', ' ')}' and count as misses."
+        yield "failed", f"{name}: {errors.counted(n, 'trial')} ended with '{outcome.replace('_', ' ')}', a miss each."
     compiled = sum(run.outcome.compilations_while_charged > 0 for run in runs.values() if run.outcome)
     if compiled:
-        yield "compiled", f"{compiled} trials compiled something on the clock: their times are too long."
+        yield "compiled", f"{errors.counted(compiled, 'trial')} compiled something on the clock: times are too long."
 
 
 def _key(spec: records.TrialSpec) -> scoring.Key:

@@ -271,7 +271,7 @@ def test_run_with_a_failed_trial_has_code_one_and_is_retried_on_demand(say, tmp_
         code, out, _ = say(*command)
         assert code == 1
         assert "failed: tiny aa study 0 trial 0: error: ValueError: no luck" in out
-        assert "1 trials failed; tracebacks in" in out
+        assert "1 trial failed; tracebacks in" in out
         assert say(*command)[0] == 0
         assert len(broken) == 1
     code, out, _ = say(*command, "--retry", "error")

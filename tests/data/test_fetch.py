@@ -448,6 +448,7 @@ def test_commands_of_a_data_set_from_nothing_to_verified(serve, say):
     assert say("list")[1] == "toy: absent, 0.0 MiB in 1 file\n  a toy\n  licence: none\n  source: here\n"
     assert say("verify")[0] == 3
     place = fetch.root() / "toy"
+    assert say("fetch", "toy") == (0, f"toy: fetched, {place}\n", "")
     assert say("fetch", "toy") == (0, f"toy: in place, {place}\n", "")
     assert say("verify", "toy") == (0, f"toy: verified, {place}\n", "")
     code, out, _ = say("list", "--json")

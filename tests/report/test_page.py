@@ -148,7 +148,7 @@ def test_page_of_a_run_without_any_trial(tmp_path):
     for file in path.glob("trials/*/*"):
         file.unlink()
     markup = page.write(path).read_text()
-    assert "12 trials are missing" in markup
+    assert "12 trials missing" in markup
     assert "No evaluation yet" in markup
 
 

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from algoperf_lite import cli, results
+from algoperf_lite import cli, errors, results
 from algoperf_lite.report import standing, terminal, text
 from tests import synthetic_run
 
@@ -142,7 +142,7 @@ def test_seconds_of_several_machines_are_withheld(tmp_path):
     ("number", "noun", "expected"), [(1, "trial", "1 trial"), (2, "trial", "2 trials"), (2, "study", "2 studies")]
 )
 def test_counts_have_grammar(number, noun, expected):
-    assert text.count(number, noun) == expected
+    assert errors.counted(number, noun) == expected
 
 
 @pytest.mark.parametrize("fields", [{"smoke": True}, {"studies": 1}])

@@ -233,7 +233,7 @@ def test_unfinished_board_is_refused(tmp_path):
     path = synthetic_run.write(tmp_path, board, hit)
     outcome = records.RunDirectory(path).path / "trials" / search.trials(board)[0].id / "outcome.json"
     outcome.unlink()
-    with pytest.raises(errors.UserError, match="unfinished, 1 trials are missing"):
+    with pytest.raises(errors.UserError, match="unfinished, 1 trial missing"):
         compare.compare("nadamw", "lion", board=str(path))
 
 
