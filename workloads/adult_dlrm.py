@@ -19,9 +19,7 @@ VARIANTS = {
 }
 
 
-def build(
-    *, width: int = WIDTH, depth: int = DEPTH, embedding_sd: float = 0.1, norm: bool = False, residual: bool = False
-) -> spec.Workload:
+def build(*, width: int = WIDTH, depth: int = DEPTH, embedding_sd: float = 0.1, norm: bool = False) -> spec.Workload:
     """The workload, or a variant of it; the arguments are those of `clicks_dlrm`."""
 
     def make(rngs: nnx.Rngs, width: int) -> DLRM:
@@ -32,7 +30,6 @@ def build(
             depth=depth,
             embedding_sd=embedding_sd,
             norm=norm,
-            residual=residual,
             rngs=rngs,
         )
 

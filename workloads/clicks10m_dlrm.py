@@ -28,7 +28,6 @@ def build(
     rows: int = ROWS,
     embedding_sd: float = 0.25,
     norm: bool = False,
-    residual: bool = False,
 ) -> spec.Workload:
     """The workload, or a variant of it; the arguments are those of `clicks_dlrm`, and the length of the log, `rows`."""
 
@@ -40,7 +39,6 @@ def build(
             depth=depth,
             embedding_sd=embedding_sd,
             norm=norm,
-            residual=residual,
             rngs=rngs,
         )
 

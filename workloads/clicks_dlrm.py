@@ -21,9 +21,7 @@ VARIANTS = {
 }
 
 
-def build(
-    *, width: int = WIDTH, depth: int = DEPTH, embedding_sd: float = 0.25, norm: bool = False, residual: bool = False
-) -> spec.Workload:
+def build(*, width: int = WIDTH, depth: int = DEPTH, embedding_sd: float = 0.25, norm: bool = False) -> spec.Workload:
     """The workload, or a variant of it.
 
     Args:
@@ -31,7 +29,6 @@ def build(
       depth: hidden layers of the top perceptron.
       embedding_sd: initial standard deviation of the embeddings.
       norm: LayerNorm in the perceptrons.
-      residual: hidden layers of the top perceptron add their input.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> DLRM:
@@ -42,7 +39,6 @@ def build(
             depth=depth,
             embedding_sd=embedding_sd,
             norm=norm,
-            residual=residual,
             rngs=rngs,
         )
 

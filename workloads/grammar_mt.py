@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 from flax import nnx
 
 from algoperf_lite import spec
@@ -26,8 +25,6 @@ def build(
     depth: int = DEPTH,
     post_norm: bool = False,
     temperature: float = 1.0,
-    gated: bool = False,
-    activation=jax.nn.relu,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -45,8 +42,6 @@ def build(
             embedding_sd=0.1,
             temperature=temperature,
             post_norm=post_norm,
-            gated=gated,
-            activation=activation,
             rngs=rngs,
         )
 

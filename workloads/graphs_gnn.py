@@ -21,17 +21,13 @@ VARIANTS = {
 }
 
 
-def build(
-    *, width: int = WIDTH, depth: int = DEPTH, activation: str = "relu", norm: bool = True, residual: bool = True
-) -> spec.Workload:
+def build(*, width: int = WIDTH, depth: int = DEPTH, activation: str = "relu") -> spec.Workload:
     """The workload, or a variant of it.
 
     Args:
       width: of the states of nodes, edges and graph.
       depth: rounds of message passing.
       activation: a function of `jax.nn`.
-      norm: LayerNorm in every update.
-      residual: updates are added to what was there.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> GNN:
@@ -41,8 +37,6 @@ def build(
             graphs.LABELS,
             width=width,
             depth=depth,
-            norm=norm,
-            residual=residual,
             activation=getattr(jax.nn, activation),
             rngs=rngs,
         )

@@ -21,9 +21,7 @@ VARIANTS = {
 }
 
 
-def build(
-    *, width: int = WIDTH, depth: int = DEPTH, activation: str = "relu", norm: bool = True, residual: bool = True
-) -> spec.Workload:
+def build(*, width: int = WIDTH, depth: int = DEPTH, activation: str = "relu") -> spec.Workload:
     """The workload, or a variant of it; the arguments are those of `graphs_gnn`."""
 
     def make(rngs: nnx.Rngs, width: int) -> GNN:
@@ -33,8 +31,6 @@ def build(
             1,
             width=width,
             depth=depth,
-            norm=norm,
-            residual=residual,
             activation=getattr(jax.nn, activation),
             rngs=rngs,
         )

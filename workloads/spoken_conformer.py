@@ -22,7 +22,6 @@ def build(
     context: int = CONTEXT,
     norm: str = "batch",
     temperature: float = 1.0,
-    final_norm: bool = True,
     augmented: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
@@ -33,7 +32,6 @@ def build(
       context: frames of the longest utterance; with it grow the positions; digits that do not fit are left out.
       norm: `batch` or `layer`, within the convolution.
       temperature: factor on the attention's logits.
-      final_norm: whether blocks end in layer normalisation.
       augmented: whether parts of training utterances are hidden (SpecAugment).
     """
 
@@ -48,7 +46,6 @@ def build(
             frames_per_step=3,
             norm=norm,
             temperature=temperature,
-            final_norm=final_norm,
             rngs=rngs,
         )
 

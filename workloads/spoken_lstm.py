@@ -24,7 +24,6 @@ def build(
     context: int = CONTEXT,
     tanh: bool = False,
     residual: bool = True,
-    layer_norm: bool = True,
     augmented: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
@@ -34,7 +33,7 @@ def build(
       depth: bidirectional layers.
       context: frames of the longest utterance; digits that do not fit are left out.
       tanh: the activation before the readout, instead of ReLU.
-      residual, layer_norm: whether layers have a shortcut and layer normalisation.
+      residual: whether layers have a shortcut.
       augmented: whether parts of training utterances are hidden (SpecAugment).
     """
 
@@ -47,7 +46,6 @@ def build(
             frames_per_step=3,
             activation=jnp.tanh if tanh else jax.nn.relu,
             residual=residual,
-            layer_norm=layer_norm,
             rngs=rngs,
         )
 

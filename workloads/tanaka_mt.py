@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 from flax import nnx
 
 from algoperf_lite import spec
@@ -30,8 +29,6 @@ def build(
     context: int = SOURCE_LENGTH,
     post_norm: bool = False,
     temperature: float = 1.0,
-    gated: bool = False,
-    activation=jax.nn.relu,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -50,8 +47,6 @@ def build(
             embedding_sd=0.1,
             temperature=temperature,
             post_norm=post_norm,
-            gated=gated,
-            activation=activation,
             rngs=rngs,
         )
 

@@ -22,7 +22,6 @@ def build(
     context: int = CONTEXT,
     norm: str = "batch",
     temperature: float = 1.0,
-    final_norm: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -32,7 +31,6 @@ def build(
       context: frames of the longest utterance, at least 41; with it grow the positions and the number of words.
       norm: `batch` or `layer`, within the convolution.
       temperature: factor on the attention's logits.
-      final_norm: whether blocks end in layer normalisation.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> Conformer:
@@ -46,7 +44,6 @@ def build(
             frames_per_step=2,
             norm=norm,
             temperature=temperature,
-            final_norm=final_norm,
             rngs=rngs,
         )
 

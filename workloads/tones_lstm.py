@@ -24,7 +24,6 @@ def build(
     context: int = CONTEXT,
     tanh: bool = False,
     residual: bool = True,
-    layer_norm: bool = True,
 ) -> spec.Workload:
     """The workload, or a variant of it.
 
@@ -33,7 +32,7 @@ def build(
       depth: bidirectional layers.
       context: frames of the longest utterance, at least 41; with it grows the number of words.
       tanh: the activation before the readout, instead of ReLU.
-      residual, layer_norm: whether layers have a shortcut and layer normalisation.
+      residual: whether layers have a shortcut.
     """
 
     def make(rngs: nnx.Rngs, width: int) -> SpeechLSTM:
@@ -45,7 +44,6 @@ def build(
             frames_per_step=2,
             activation=jnp.tanh if tanh else jax.nn.relu,
             residual=residual,
-            layer_norm=layer_norm,
             rngs=rngs,
         )
 

@@ -63,9 +63,7 @@ class Convolution(nnx.Module):
 class Block(nnx.Module):
     """Half a perceptron, attention, convolution, half a perceptron, layer normalisation; [B, T, width] -> the same."""
 
-    def __init__(
-        self, width: int, *, head_dim: int, norm: str, activation, temperature: float, final_norm: bool, rngs: nnx.Rngs
-    ):
+    def __init__(self, width: int, *, head_dim: int, norm: str, activation, temperature: float, rngs: nnx.Rngs):
         self.mlp1_norm = nnx.LayerNorm(width, rngs=rngs)
         self.mlp1 = MLP(width, 4 * width, activation=activation, rngs=rngs)
         self.attention_norm = nnx.LayerNorm(width, rngs=rngs)
@@ -73,7 +71,7 @@ class Block(nnx.Module):
         self.convolution = Convolution(width, norm=norm, activation=activation, rngs=rngs)
         self.mlp2_norm = nnx.LayerNorm(width, rngs=rngs)
         self.mlp2 = MLP(width, 4 * width, activation=activation, rngs=rngs)
-        self.norm = nnx.data(nnx.LayerNorm(width, rngs=rngs)) if final_norm else None
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
 
     def __call__(self, x, mask, *, train: bool, rate, key):
         keys = jax.random.split(key, 4) if train else (None,) * 4
@@ -85,7 +83,7 @@ class Block(nnx.Module):
         x = x + dropped(self.attention(self.attention_norm(x), mask=mask), keys[1])
         x = x + dropped(self.convolution(x, mask, train=train), keys[2])
         x = x + 0.5 * dropped(self.mlp2(self.mlp2_norm(x)), keys[3])
-        return x if self.norm is None else self.norm(x)
+        return self.norm(x)
 
 
 class Conformer(nnx.Module):
@@ -96,7 +94,6 @@ class Conformer(nnx.Module):
       width: of the stream, a multiple of `head_dim`; `depth` blocks.
       norm: `batch` or `layer`, within the convolution.
       temperature: factor on the attention's logits.
-      final_norm: whether blocks end in layer normalisation.
     """
 
     def __init__(
@@ -112,7 +109,6 @@ class Conformer(nnx.Module):
         norm: str = "batch",
         activation=jax.nn.silu,
         temperature: float = 1.0,
-        final_norm: bool = True,
         rngs: nnx.Rngs,
     ):
         self.frames_per_step = frames_per_step
@@ -126,7 +122,6 @@ class Conformer(nnx.Module):
                 norm=norm,
                 activation=activation,
                 temperature=temperature,
-                final_norm=final_norm,
                 rngs=rngs,
             )
             for _ in range(depth)

@@ -4,8 +4,6 @@ Frames beyond an utterance's end have no influence: they are zeroed before stack
 them, and so the backward direction starts at the utterance's end.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -59,18 +57,17 @@ class LSTM(nnx.Module):
 class Block(nnx.Module):
     """Both directions, projected back to [B, T, width], on a residual stream with layer normalisation behind it."""
 
-    def __init__(self, width: int, *, residual: bool, layer_norm: bool, rngs: nnx.Rngs):
+    def __init__(self, width: int, *, residual: bool, rngs: nnx.Rngs):
         self.residual = residual
         self.forward = LSTM(width, width, rngs=rngs)
         self.backward = LSTM(width, width, reverse=True, rngs=rngs)
         self.project = Linear(2 * width, width, rngs=rngs)
-        self.norm = nnx.data(nnx.LayerNorm(width, rngs=rngs)) if layer_norm else None
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
 
     def __call__(self, x, mask, *, train: bool, rate, key):
         y = self.project(jnp.concatenate([self.forward(x, mask), self.backward(x, mask)], axis=-1))
         y = dropout(y, rate, key) if train else y
-        y = x + y if self.residual else y
-        return y if self.norm is None else self.norm(y)
+        return self.norm(x + y if self.residual else y)
 
 
 class SpeechLSTM(nnx.Module):
@@ -79,7 +76,7 @@ class SpeechLSTM(nnx.Module):
     Args:
       width: of the stream and of each direction's state; `depth` blocks of two directions.
       activation: of the feed-forward layer before the readout.
-      residual, layer_norm: whether blocks have a shortcut and layer normalisation.
+      residual: whether blocks have a shortcut.
     """
 
     def __init__(
@@ -92,21 +89,18 @@ class SpeechLSTM(nnx.Module):
         frames_per_step: int,
         activation=jax.nn.relu,
         residual: bool = True,
-        layer_norm: bool = True,
         rngs: nnx.Rngs,
     ):
         self.frames_per_step, self.activation = frames_per_step, activation
         self.stem = nnx.Linear(frames_per_step * bins, width, rngs=rngs)
-        norm = functools.partial(nnx.LayerNorm, width, rngs=rngs)
-        self.stem_norm = nnx.data(norm()) if layer_norm else None
-        self.blocks = nnx.List(Block(width, residual=residual, layer_norm=layer_norm, rngs=rngs) for _ in range(depth))
+        self.stem_norm = nnx.LayerNorm(width, rngs=rngs)
+        self.blocks = nnx.List(Block(width, residual=residual, rngs=rngs) for _ in range(depth))
         self.hidden = nnx.Linear(width, width, rngs=rngs)
         self.readout = nnx.Linear(width, classes, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
 
     def __call__(self, frames, length, *, train: bool, rate, key):
         x, steps, mask = stack(frames, length, self.frames_per_step)
-        x = self.stem(x)
-        x = x if self.stem_norm is None else self.stem_norm(x)
+        x = self.stem_norm(self.stem(x))
         for i, block in enumerate(self.blocks):
             x = block(x, mask, train=train, rate=rate, key=jax.random.fold_in(key, i) if train else None)
         x = self.activation(self.hidden(x))
