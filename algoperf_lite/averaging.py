@@ -1,5 +1,6 @@
-"""Averages of the iterates as evaluation parameters: a wrapper for any optax transformation, training untouched."""
+"""Averages of the iterates as evaluation parameters: wrappers for any optax transformation, training untouched."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ class AveragedState(NamedTuple):
 
     inner: optax.OptState
     count: jax.Array  # int32 scalar, updates so far
-    average: optax.Params  # of the parameters' shapes
+    average: optax.Params  # of the parameters' shapes, float32 at least
 
 
 def polynomial_decay(
@@ -23,20 +24,40 @@ def polynomial_decay(
     alpha = 0 is the uniform mean. `eval_params` reads the average with `averaged_params`. Source: Ivgi et al., "DoG is
     SGD's Best Friend" (arXiv 2302.12022), section 4.1; after Shamir and Zhang (arXiv 1212.1824).
     """
+    return _averaged(inner, lambda t: (1.0 + alpha) / (t + alpha))
+
+
+def ema(
+    inner: optax.GradientTransformation, decay: jax.typing.ArrayLike, debias: bool = True
+) -> optax.GradientTransformationExtraArgs:
+    """Exponential moving average of the parameters: avg_t = decay avg_{t-1} + (1 - decay) x_t, read by `averaged_params`.
+
+    Not `optax.ema`, which averages updates. `debias`: without the weight decay^t of the initial parameters, as Adam's
+    moments are: avg_t / (1 - decay^t) from avg_0 = 0, here as the weight (1 - decay) / (1 - decay^t) of x_t. Otherwise
+    avg_0 = x_0. Source: Kingma and Ba (arXiv 1412.6980), section 7.2.
+    """
+    weight = 1.0 - jnp.asarray(decay, float)
+    if not debias:
+        return _averaged(inner, lambda t: weight)
+    # The first weight is one, whatever the rounding: nothing of the initial parameters is to be left.
+    return _averaged(inner, lambda t: jnp.where(t == 1, 1.0, weight / (1.0 - decay**t)))
+
+
+def _averaged(
+    inner: optax.GradientTransformation, weight: Callable[[jax.Array], jax.typing.ArrayLike]
+) -> optax.GradientTransformationExtraArgs:
+    """avg_t = avg_{t-1} + w_t (x_t - avg_{t-1}), from the initial parameters; `weight` of t, from 1."""
     inner = optax.with_extra_args_support(inner)
 
     def init(params):
-        average = jax.tree.map(jnp.copy, params)  # a copy: donating parameters and state must not meet one buffer twice
-        return AveragedState(inner.init(params), jnp.zeros([], jnp.int32), average)
+        return AveragedState(inner.init(params), jnp.zeros([], jnp.int32), jax.tree.map(_copy, params))
 
     def update(updates, state, params=None, **extra_args):
-        if params is None:
-            raise ValueError("averaging needs the parameters: call update(updates, state, params)")
         updates, inner_state = inner.update(updates, state.inner, params, **extra_args)
         count = jnp.asarray(optax.safe_increment(state.count))
-        weight = (1.0 + alpha) / (count.astype(jnp.float32) + alpha)
+        w = weight(count.astype(float))
         average = jax.tree.map(
-            lambda avg, p, u: avg + (weight * (p + u - avg)).astype(avg.dtype), state.average, params, updates
+            lambda avg, new: avg + (w * (new - avg)).astype(avg.dtype), state.average, _applied(params, updates)
         )
         return updates, AveragedState(inner_state, count, average)
 
@@ -44,6 +65,80 @@ def polynomial_decay(
 
 
 def averaged_params(opt_state: AveragedState, params: optax.Params) -> optax.Params:
-    """The average as `eval_params`; `params` is the argument every `eval_params` gets."""
-    del params
-    return opt_state.average
+    """The average, as `eval_params`; `params` are the trained parameters, whose types it has."""
+    return jax.tree.map(lambda avg, p: avg.astype(p.dtype), opt_state.average, params)
+
+
+class LawaState(NamedTuple):
+    """State of a transformation whose latest checkpoints are kept beside it."""
+
+    inner: optax.OptState
+    count: jax.Array  # int32 scalar, updates so far
+    saved: jax.Array  # int32 scalar, checkpoints so far
+    checkpoints: optax.Params  # [k, ...] for every parameter; the latest k in a ring
+
+
+def lawa(
+    inner: optax.GradientTransformation,
+    k: int,
+    step_budget: int,
+    *,
+    every_fraction: jax.typing.ArrayLike = 0.002,
+    start_fraction: jax.typing.ArrayLike = 0.02,
+) -> optax.GradientTransformationExtraArgs:
+    """Latest weight averaging: the mean of the last `k` checkpoints, read by `lawa_params`.
+
+    A checkpoint is taken at every step from ceil(start_fraction * step_budget) on that is a multiple of
+    ceil(every_fraction * step_budget), both at least 1. Source: Kaddour (arXiv 2209.14981); steps and fractions as in
+    AlgoPerf's "LAWA queue". `k` copies of the parameters are kept.
+
+    Raises:
+      ValueError: k is no positive whole number.
+    """
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"lawa: k must be a whole number of checkpoints >= 1, got {k!r}")
+    inner = optax.with_extra_args_support(inner)
+
+    def steps(fraction):
+        # A product such as 0.02 * 600 may round to just over the integer meant: the slack is far below one step.
+        return jnp.maximum(jnp.ceil(jnp.asarray(fraction, float) * step_budget - 1e-3), 1.0).astype(jnp.int32)
+
+    def init(params):
+        checkpoints = jax.tree.map(lambda p: jnp.zeros((k, *p.shape), p.dtype), params)
+        return LawaState(inner.init(params), jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32), checkpoints)
+
+    def update(updates, state, params=None, **extra_args):
+        updates, inner_state = inner.update(updates, state.inner, params, **extra_args)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        due = (count >= steps(start_fraction)) & (count % steps(every_fraction) == 0)
+        slot = state.saved % k  # of the oldest; writing one slot is cheap, a branch would copy all of them
+        checkpoints = jax.tree.map(
+            lambda kept, new: kept.at[slot].set(jnp.where(due, new, kept[slot])),
+            state.checkpoints,
+            _applied(params, updates),
+        )
+        return updates, LawaState(inner_state, count, state.saved + due, checkpoints)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def lawa_params(opt_state: LawaState, params: optax.Params) -> optax.Params:
+    """The checkpoints' mean, as `eval_params`; until there are k of them, the trained parameters `params`."""
+
+    def mean(checkpoints, p):
+        average = jnp.mean(checkpoints.astype(jnp.promote_types(p.dtype, jnp.float32)), axis=0)
+        return jnp.where(opt_state.saved >= len(checkpoints), average.astype(p.dtype), p)
+
+    return jax.tree.map(mean, opt_state.checkpoints, params)
+
+
+def _copy(p: jax.Array) -> jax.Array:
+    """A copy in float32 at least, where small weights do not round away; donation must not meet one buffer twice."""
+    return jnp.array(p, jnp.promote_types(p.dtype, jnp.float32), copy=True)
+
+
+def _applied(params: optax.Params | None, updates: optax.Updates) -> optax.Params:
+    """The parameters after the update."""
+    if params is None:
+        raise ValueError("averaging needs the parameters: call update(updates, state, params)")
+    return optax.apply_updates(params, updates)

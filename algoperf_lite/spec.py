@@ -38,6 +38,9 @@ ROLES = (
     "scalar",
 )
 
+HIDDEN_KERNELS = ("matrix", "conv", "recurrent", "query", "key", "value", "attention_out")
+"""Roles of the kernels between hidden layers, the matrix-like ones of muP: what methods for matrices treat as such."""
+
 
 # ---------------------------------------------------------------------------------------------- parameters
 
@@ -73,6 +76,17 @@ class Role:
         if self.fan_in != self.base_fan_in:
             return self.fan_in / self.base_fan_in
         return self.fan_out / self.base_fan_out
+
+    def input_axes(self, shape: Sequence[int]) -> int:
+        """How many leading axes of a hidden kernel are its inputs, so that the rest are the columns of a matrix.
+
+        That is where their product is `fan_in`: 3 for a convolution [height, width, in, out], 1 for queries [in, heads,
+        depth]. 0 for all that is no kernel of `HIDDEN_KERNELS`, or has fewer than two axes.
+        """
+        if self.kind not in HIDDEN_KERNELS or len(shape) < 2:
+            return 0
+        products = {math.prod(shape[:axes]): axes for axes in range(1, len(shape))}
+        return products.get(self.fan_in, len(shape) - 1)
 
 
 @dataclasses.dataclass(frozen=True)

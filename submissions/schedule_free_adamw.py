@@ -1,14 +1,12 @@
 """Schedule-Free AdamW: averaging instead of a schedule; evaluated at the average x, trained at the interpolation y.
 
-Source: Defazio et al., "The Road Less Scheduled" (arXiv 2405.15682), Algorithm 1; facebookresearch/schedule_free 1.4.1.
-optax's own warm-up is off by one against that package (the averaging weight reads the schedule one step ahead of the
-base optimizer, and the first update is zero), so the chain is built here with one schedule that both read in step.
+Source: Defazio et al., "The Road Less Scheduled" (arXiv 2405.15682), Algorithm 1; facebookresearch/schedule_free 1.4.1,
+`AdamWScheduleFree`. Why not optax's: see algoperf_lite/schedule_free.py.
 """
 
 import optax
-import optax.contrib
 
-from algoperf_lite import schedules, spec
+from algoperf_lite import schedule_free, schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -39,14 +37,7 @@ def build(problem, hparams):
         optax.add_decayed_weights(hparams["weight_decay"]),
         optax.scale_by_learning_rate(schedule),
     )
-    return optax.contrib.schedule_free(
-        base,
-        learning_rate=lambda count: schedule(count - 1),  # optax's counter starts at 1 here, the base's at 0
-        b1=hparams["b1"],
-        weight_lr_power=hparams["weight_lr_power"],
-    )
+    return schedule_free.schedule_free(base, schedule, hparams["b1"], weight_lr_power=hparams["weight_lr_power"])
 
 
-def eval_params(opt_state, params):
-    """x of the paper."""
-    return optax.contrib.schedule_free_eval_params(opt_state, params)
+eval_params = schedule_free.eval_params

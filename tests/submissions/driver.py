@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from algoperf_lite import registry, spec
+from algoperf_lite import engine, registry, spec
 from tests.submissions.problem import NoisyQuadratic, Trajectory
 
 BUDGET = 100
 CONSTANT = {"warmup_fraction": 0.0, "horizon_fraction": 1e9}
 """A schedule that stays at its peak, for oracles without one."""
+PARTS = (2, 4, 8)
+"""Numbers of parts in which `micro_grad_fn` gives a batch."""
 
 
 def drive(
@@ -37,17 +39,18 @@ def drive(
         tx = optax.with_extra_args_support(entry.build(facts, {**static, **traced}))
 
         @jax.jit
-        def update(params, state, linear):
-            def loss(p):
+        def update(params, state, linear, parts, key):
+            def part_loss(p, linear):
                 terms = jax.tree.map(lambda s, n, x: jnp.sum(s * x**2 / 2 + n * x), scale, linear, p)
                 return sum(jax.tree.leaves(terms))
 
+            def loss(p):
+                return part_loss(p, linear)
+
             value, grad = jax.value_and_grad(loss)(params)
-            extra: dict[str, Any] = {"value": value, "grad": grad, "value_fn": loss}
-            if "grad_fn" in entry.EXTRA_ARGS:
-                extra["grad_fn"] = jax.value_and_grad(loss)
-            if "hvp_fn" in entry.EXTRA_ARGS:
-                extra["hvp_fn"] = lambda p, v: jax.jvp(jax.grad(loss), (p,), (v,))[1]
+            extra = engine.extra_args(
+                entry.EXTRA_ARGS, value=value, grad=grad, loss=loss, key=key, part_loss=part_loss, parts=parts.__getitem__
+            )
             updates, state = tx.update(grad, state, params, **extra)
             return optax.apply_updates(params, updates), state
 
@@ -55,7 +58,8 @@ def drive(
         state = jax.jit(tx.init)(params)
         seen = [(params, evaluate(state, params))]
         for t in range(steps):
-            params, state = update(params, state, noise[t])
+            parts = {k: problem.linear_parts(t, k) for k in PARTS}
+            params, state = update(params, state, noise[t], parts, jax.random.key(t))
             seen.append((params, evaluate(state, params)))
         return jax.tree.map(np.asarray, seen)
 

@@ -35,6 +35,16 @@ class NoisyQuadratic:
         """The step's gradient."""
         return {k: self.scale[k] * x + self.noise[step][k] for k, x in params.items()}
 
+    def linear_parts(self, step: int, parts: int) -> Params:
+        """Linear terms [parts, ...] of a batch in parts, of mean `noise[step]`; other steps' terms are their spread."""
+        others = [self.noise[(step + i) % len(self.noise)] for i in range(1, parts + 1)]
+        spread = {k: np.stack([terms[k] for terms in others]) for k in self.start}
+        return {k: self.noise[step][k] + x - np.mean(x, axis=0) for k, x in spread.items()}
+
+    def part_gradients(self, params: Mapping[str, np.ndarray], step: int, parts: int) -> Params:
+        """Gradients [parts, ...] of the step's batch in parts; their mean is `gradient`."""
+        return {k: self.scale[k] * params[k] + x for k, x in self.linear_parts(step, parts).items()}
+
 
 def noisy_quadratic(
     shapes: Mapping[str, tuple[int, ...]] = SHAPES, steps: int = 80, seed: int = 0, still: tuple[str, ...] = ()

@@ -12,8 +12,10 @@ import json
 import pathlib
 import sys
 
+import numpy as np
+
 from tests.submissions.oracles.cases import STEPS, STORED, Case
-from tests.submissions.problem import noisy_quadratic
+from tests.submissions.problem import Params, noisy_quadratic
 
 FOLDER = pathlib.Path(__file__).parent
 FAMILIES = tuple(sorted(p.stem for p in FOLDER.glob("*_oracles.py")))
@@ -27,6 +29,17 @@ def cases() -> dict[str, Case]:
         assert not found.keys() & own.keys(), f"{family} names a case that another family has"
         found |= own
     return found
+
+
+def stored(name: str) -> dict[int, tuple[Params, Params]]:
+    """What lies in `data/`: step -> (parameters, evaluation parameters)."""
+    record, case = json.loads((FOLDER / "data" / f"{name}.json").read_text()), cases()[name]
+    assert (record["package"], record["submission"]) == (case.package, case.submission), f"{name}: make it anew"
+
+    def arrays(tree: dict[str, list[float]]) -> Params:
+        return {k: np.reshape(x, case.shapes[k]) for k, x in tree.items()}
+
+    return {int(t): (arrays(pair[0]), arrays(pair[1])) for t, pair in record["steps"].items()}
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,72 @@
+"""NadamW, evaluated at the mean of its latest checkpoints (LAWA); training untouched.
+
+Source: Kaddour, "Stop Wasting My Time!" (arXiv 2209.14981); the numbers are those of AlgoPerf's "LAWA queue". The training
+is that of `nadamw`; a submission's hash covers its own file only, so none imports another, and the rule stands here again
+over optax's Adam.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from algoperf_lite import averaging, schedules, spec
+
+SPACE = {
+    "learning_rate": spec.log_uniform(1e-3, 1e-1),
+    "one_minus_b1": spec.log_uniform(2e-2, 0.3),
+    "one_minus_b2": spec.log_uniform(2e-3, 0.1),
+    "weight_decay": spec.log_uniform(1e-4, 0.5),
+    "warmup_fraction": spec.uniform(0.0, 0.25),
+    "every_fraction": spec.log_uniform(5e-4, 0.01),
+}
+# Those of `nadamw`; of the average, the published ones.
+DEFAULTS = {
+    "learning_rate": 1.4e-2,
+    "b1": 0.84,
+    "b2": 0.95,
+    "eps": 1e-8,
+    "weight_decay": 0.08,
+    "warmup_fraction": 0.2,
+    "horizon_fraction": 0.75,
+    "k": 10,
+    "every_fraction": 0.002,
+    "start_fraction": 0.02,
+}
+
+
+def scale_by_nadam(b1, b2, eps) -> optax.GradientTransformation:
+    """n / (sqrt(v_hat) + eps) with n = (b1 m + (1 - b1) g) / (1 - b1^t), v_hat = v / (1 - b2^t), as `nadamw` has it."""
+    adam = optax.scale_by_adam(b1, b2)
+
+    def update(updates, state, params=None):
+        _, state = adam.update(updates, state, params)  # for its moments
+        nesterov = optax.tree.bias_correction(optax.tree.update_moment(updates, state.mu, b1, 1), b1, state.count)
+        nu_hat = optax.tree.bias_correction(state.nu, b2, state.count)
+        return jax.tree.map(lambda n, v: n / (jnp.sqrt(v) + eps), nesterov, nu_hat), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+def build(problem, hparams):
+    """The mean is over `k` checkpoints, `every_fraction` of the budget apart."""
+    schedule = schedules.warmup_cosine(
+        hparams["learning_rate"],
+        problem.step_budget,
+        warmup_fraction=hparams["warmup_fraction"],
+        horizon_fraction=hparams["horizon_fraction"],
+    )
+    nadamw = optax.chain(
+        scale_by_nadam(hparams["b1"], hparams["b2"], hparams["eps"]),
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.scale_by_learning_rate(schedule),
+    )
+    return averaging.lawa(
+        nadamw,
+        hparams["k"],
+        problem.step_budget,
+        every_fraction=hparams["every_fraction"],
+        start_fraction=hparams["start_fraction"],
+    )
+
+
+eval_params = averaging.lawa_params
