@@ -28,15 +28,18 @@ class Clock:
         self.compilations = 0  # while charged; must stay 0
 
     def charge(self, program: Callable[..., Any], *args: Any) -> tuple[Any, float]:
-        """Calls a program and returns (its result, seconds). No garbage is collected meanwhile."""
+        """Calls a program and returns (its result, seconds). No garbage is collected meanwhile.
+
+        What is compiled meanwhile is counted and its time taken off (P2); only files that make their own steps do so.
+        """
         self._edge(args)
         collecting = gc.isenabled()
         gc.disable()
         try:
-            with CompilationCounter() as counter:
+            with CompilationCounter(self._now) as counter:
                 start = self._now()
                 result = jax.block_until_ready(program(*args))
-                seconds = self._now() - start
+                seconds = self._now() - start - counter.seconds
             self.compilations += counter.count
         finally:
             if collecting:
@@ -113,29 +116,56 @@ def _block_medians(blocks: Sequence[tuple[int, float]]) -> dict[int, float]:
 
 
 class CompilationCounter:
-    """Counts XLA compilations (cache hits included) while active; a context manager. None may fall in charged time."""
+    """Counts XLA compilations (cache hits included) while active, and times them; a context manager.
+
+    Args:
+      now: seconds, monotonic, as the clock that asks has them.
+
+    Attributes:
+      count: compilations.
+      seconds: spent tracing, lowering and compiling; where one lies within another, once.
+    """
 
     EVENT = "/jax/core/compile/backend_compile_duration"
+    TIMED = (EVENT, "/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
     _active: ClassVar[list[Any]] = []
     _registered: ClassVar[bool] = False
 
-    def __init__(self):
+    def __init__(self, now: Callable[[], float] = time.perf_counter):
         self.count = 0
+        self._now = now
+        self._spans: list[tuple[float, float]] = []  # apart, in order
+
+    @property
+    def seconds(self) -> float:
+        """As in the class."""
+        return sum(end - start for start, end in self._spans)
 
     def __enter__(self) -> "CompilationCounter":
         # JAX cannot unregister one listener, so one is registered once and forwards to whoever counts.
         if not CompilationCounter._registered:
             jax.monitoring.register_event_duration_secs_listener(CompilationCounter._on_event)
             CompilationCounter._registered = True
+        self._began = self._now()
         CompilationCounter._active.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         CompilationCounter._active.remove(self)
 
+    def _note(self, duration_secs: float) -> None:
+        """Adds the span that ends now; what it holds has ended, and was noted, before."""
+        end = self._now()
+        start = max(end - duration_secs, self._began)
+        while self._spans and self._spans[-1][0] >= start:
+            self._spans.pop()
+        if self._spans:
+            start = max(start, self._spans[-1][1])
+        self._spans.append((start, end))
+
     @staticmethod
     def _on_event(event: str, duration_secs: float, **_: Any) -> None:
-        del duration_secs
-        if event == CompilationCounter.EVENT:
-            for counter in CompilationCounter._active:
-                counter.count += 1
+        for counter in CompilationCounter._active:
+            counter.count += event == CompilationCounter.EVENT
+            if event in CompilationCounter.TIMED:
+                counter._note(duration_secs)

@@ -199,7 +199,8 @@ def entrants(submissions: Sequence[str]) -> dict[str, str]:
     for item in submissions:
         name, eq, source = item.partition("=")
         if not eq:
-            name, source = pathlib.PurePath(item).stem if item.endswith(".py") else item.rpartition(".")[2], item
+            file = registry.split_space(item)[0]
+            name, source = pathlib.PurePath(file).stem if file.endswith(".py") else file.rpartition(".")[2], item
         _check_name("entrant", name, hint=f"; name a file with name=path, such as mine={source or './my_opt.py'}")
         if name in found:
             raise errors.UserError(f"entrant {name!r} is there twice; entrants need unique names, such as aa={source}")

@@ -28,8 +28,8 @@ class Program(Struct, frozen=True, kw_only=True):
     """One compiled training program on this machine."""
 
     parameters: int
-    state_ratio: float  # bytes of the optimizer's state over bytes of the parameters
-    flops: float  # per step over all devices: products of matrices and convolutions
+    state_ratio: float | None  # bytes of the optimizer's state over the parameters'; None for a file that steps by itself
+    flops: float | None  # per step over all devices: products of matrices and convolutions; None as above
     flops_at_least: bool  # a loop of unknown length was counted once
     memory_bytes: int | None  # per device, the training data included; an upper bound on a CPU
     checkpoint_bytes: int
@@ -184,7 +184,7 @@ class DryRunner(runner.Runner):
         began = time.perf_counter()
         try:
             programs = self._compiled(first.workload, info, first.entrant, source, first.hparams)
-            reference = self._compiled(first.workload, info, runner.REFERENCE, runner.REFERENCE, info.reference)
+            reference = self._reference(first.workload, info, first.driver)
             set_up_s = time.perf_counter() - began
             self.tell("time", workload=first.workload, entrant=first.entrant)
             step_s, reference_s = self._timed(programs, first.hparams), self._timed(reference, info.reference)
@@ -207,6 +207,7 @@ class DryRunner(runner.Runner):
             seconds = intervals * (interval * step_s + evaluation_s) + test_s + reference_blocks(intervals) * block_s
             every = self.request.checkpoint_every_s
             checkpoints = min(int(seconds / every), intervals) if every > 0 else intervals
+            checkpoints *= programs.resumable
             return seconds + checkpoints * block_s  # each is preceded by a block of the reference
 
         likely = None
@@ -259,7 +260,16 @@ class DryRunner(runner.Runner):
 
 def _program(programs: engine.Programs, hparams: Mapping[str, Any], **times: float) -> Program:
     carry = programs.carry_abstract
-    assert carry is not None
+    if carry is None:
+        return Program(
+            parameters=sum(leaf.size for leaf in jax.tree.leaves(programs.bench.problem.shapes)),
+            state_ratio=None,
+            flops=None,
+            flops_at_least=False,
+            memory_bytes=None,
+            checkpoint_bytes=0,
+            **times,
+        )
     operations, at_least = flops.step_flops(programs.bench, programs.submission, hparams)
     return Program(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(carry.params)),

@@ -70,7 +70,7 @@ class Programs:
     chunk: Callable  # (carry, hyper, data, key, first step) -> (carry, losses [interval]); the carry is donated
     eval_params: Callable | None  # (opt_state, params) -> params
     batch_stats: Callable | None  # (params, model_state, data, key, step) -> model_state
-    carry_abstract: Carry | None  # shapes and shardings
+    carry_abstract: Carry | None  # shapes and shardings; None where a trial is run again from its start
     compile_s: float
     build_s: float  # median wall time of build + eval_shape(init)
 
@@ -94,10 +94,23 @@ class Programs:
         """Initial parameters and model state; uncharged."""
         return jax.block_until_ready(self.bench.init(key))
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a carry can be saved and taken up again."""
+        return self.carry_abstract is not None
+
+    def set_up(self, key: jax.Array, hyper: Hyper) -> Carry:
+        """A trial's carry before the optimizer's init; uncharged."""
+        del hyper
+        return Carry(*self.start(key), None)
+
+    def begin(self, carry: Carry, hyper: Hyper) -> Carry:
+        """A carry at step 0, of `set_up`'s; charged."""
+        return carry._replace(opt_state=self.opt_init(carry.params, hyper))
+
     def fresh(self, key: jax.Array, hyper: Hyper) -> Carry:
         """A carry at step 0, for work that no clock charges."""
-        params, model_state = self.start(key)
-        return Carry(params, model_state, jax.block_until_ready(self.opt_init(params, hyper)))
+        return jax.block_until_ready(self.begin(self.set_up(key, hyper), hyper))
 
 
 def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
@@ -128,18 +141,60 @@ def train_step(
             return workload.loss(params, carry.model_state, batch, step_key, True, hyper.reg)
 
         (value, model_state), grad = jax.value_and_grad(loss, has_aux=True)(carry.params)
-        # Exactly these three, unless more is declared: line searches forward what they do not know to value_fn.
-        extra: dict[str, Any] = {"value": value, "grad": grad, "value_fn": lambda p: loss(p)[0]}
-        if "grad_fn" in submission.EXTRA_ARGS:
-            extra["grad_fn"] = jax.value_and_grad(lambda p: loss(p)[0])
-        if "hvp_fn" in submission.EXTRA_ARGS:
-            gradient = jax.grad(lambda p: loss(p)[0])
-            extra["hvp_fn"] = lambda p, v: jax.jvp(gradient, (p,), (v,))[1]
+        extra = extra_args(
+            submission.EXTRA_ARGS,
+            value=value,
+            grad=grad,
+            loss=lambda p: loss(p)[0],
+            key=jax.random.fold_in(jax.random.fold_in(key, 3), number),
+            part_loss=lambda p, part: workload.loss(p, carry.model_state, *part, True, hyper.reg)[0],
+            parts=lambda k: (split(batch, k, workload.batch_size), jax.random.split(step_key, k)),
+        )
         updates, opt_state = tx.update(grad, carry.opt_state, carry.params, **extra)
         params = optax.apply_updates(carry.params, updates)
         return strong(Carry(params, model_state, opt_state)), value.astype(jnp.float32)
 
     return step
+
+
+def extra_args(
+    asked: Sequence[str],
+    *,
+    value: jax.Array,
+    grad: spec.PyTree,
+    loss: Callable[[spec.PyTree], jax.Array],
+    key: jax.Array,
+    part_loss: Callable[[spec.PyTree, spec.PyTree], jax.Array],
+    parts: Callable[[int], spec.PyTree],
+) -> dict[str, Any]:
+    """The extra arguments of `update`: `value`, `grad` and `value_fn`, and of the rest what is asked for.
+
+    No more than that, since line searches forward what they do not know to `value_fn`.
+
+    Args:
+      asked: some of `registry.EXTRA_ARGS`.
+      loss: parameters -> scalar, on the step's own batch.
+      key: the step's own, of no other use.
+      part_loss, parts: `parts(k)` is the batch as a pytree with leading axis k, `part_loss(params, part)` the loss on one.
+    """
+    more = {
+        "grad_fn": jax.value_and_grad(loss),
+        "hvp_fn": lambda params, v: jax.jvp(jax.grad(loss), (params,), (v,))[1],
+        "key": key,
+        "micro_grad_fn": lambda params, k: jax.vmap(jax.value_and_grad(part_loss), (None, 0))(params, parts(k)),
+    }
+    return {"value": value, "grad": grad, "value_fn": loss, **{name: more[name] for name in asked}}
+
+
+def split(batch: spec.PyTree, k: int, size: int) -> spec.PyTree:
+    """A batch of `size` examples as `k` equal parts of neighbours, on a new leading axis.
+
+    Raises:
+      ValueError: k does not divide the batch.
+    """
+    if not isinstance(k, int) or k < 1 or size % k:
+        raise ValueError(f"micro_grad_fn: k must be a whole number that divides the batch of {size} examples, got {k!r}")
+    return jax.tree.map(lambda x: x.reshape(k, size // k, *x.shape[1:]), batch)
 
 
 def scan_chunk(step: Callable, length: int) -> Callable:
@@ -303,7 +358,9 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
 
 
 class Repeated:
-    """A submission's first chunk, again and again on a carry of its own: what times the reference and the cost factors.
+    """A submission's chunks on a carry of its own: what times the reference and the cost factors.
+
+    They go on from step 0, and from there again where the budget ends, so that what is done every so many steps is met.
 
     Args:
       charge: `Clock.charge`, or another function (program, *args) -> (result, seconds).
@@ -311,14 +368,17 @@ class Repeated:
 
     def __init__(self, programs: Programs, hparams: Mapping[str, Any], charge: Callable[..., tuple[Any, float]]):
         self._programs, self._charge = programs, charge
-        self._hyper, self._key, self._number = programs.hyper(hparams), programs.key(0), programs.step_number(0)
+        self._hyper, self._key, self._step = programs.hyper(hparams), programs.key(0), 0
         self._carry = programs.fresh(self._key, self._hyper)
 
     def seconds(self) -> float:
         """Seconds of one chunk."""
+        programs, workload = self._programs, self._programs.bench.workload
+        number = programs.step_number(self._step)
         (self._carry, _), seconds = self._charge(
-            self._programs.chunk, self._carry, self._hyper, self._programs.bench.data, self._key, self._number
+            programs.chunk, self._carry, self._hyper, programs.bench.data, self._key, number
         )
+        self._step = (self._step + workload.interval) % workload.step_budget
         return seconds
 
 
@@ -408,6 +468,20 @@ def check_shapes(what: str, want: spec.PyTree, got: spec.PyTree) -> None:
 def abstract(shapes: spec.PyTree, shardings: spec.PyTree) -> spec.PyTree:
     """Shapes with shardings, strong types: what programs are lowered with."""
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+
+
+def dispatched(programs: Programs, hparams: Mapping[str, Any]) -> Programs:
+    """The same programs with the dispatch loop in place of the scan: the reference of what cannot be scanned (P6)."""
+    step = dispatch_step(programs, hparams)
+
+    def chunk(carry, hyper, data, key, first):
+        losses = []
+        for number in range(int(first), int(first) + programs.bench.workload.interval):
+            carry, loss = step(carry, hyper, data, key, programs.step_number(number))
+            losses.append(loss)
+        return carry, losses
+
+    return dataclasses.replace(programs, chunk=chunk)
 
 
 def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:

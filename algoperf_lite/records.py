@@ -21,7 +21,7 @@ import msgspec
 
 from algoperf_lite import errors
 
-FORMAT = 2  # 1 knew no held-out workloads
+FORMAT = 3  # 1 knew no held-out workloads, 2 one driver for all entrants
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # the only way to read it is to set it
 Outcomes = Literal["target_reached", "budget_exhausted", "time_exhausted", "diverged", "out_of_memory", "error"]
@@ -64,6 +64,7 @@ class Entrant(Struct, frozen=True, kw_only=True):
     points: list[list[dict[str, Any]]]  # complete hyperparameters by study and trial
     static: list[str] = []  # names of the static ones among them
     untuned: bool = False  # external ruleset without a SPACE: DEFAULTS once per study
+    driver: str = "scan"  # "dispatch" for files that make their steps themselves (P6)
     added: str | None = None  # UTC date, for entrants that came after the first trial (P18)
 
 
@@ -102,7 +103,7 @@ class Benchmark(Struct, frozen=True, kw_only=True):
     points: int  # per study, at most
     budget_factor: float  # of the ruleset: 1 external, 1.5 self-tuning
     mesh: dict[str, int]
-    driver: str
+    driver: str  # of the reference, and of entrants that name no other
     smoke: bool
     run_past: bool
     paired: bool  # verdicts pair entrants by common seeds (P17), declared in the benchmark file

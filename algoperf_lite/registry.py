@@ -15,16 +15,17 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from algoperf_lite import errors
 
 if TYPE_CHECKING:
-    from algoperf_lite import spec
+    from algoperf_lite import engine, spec
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAX_FILE_BYTES = 64 * 1024
 KINDS = ("workloads", "submissions", "benchmarks", "studies")
+EXTRA_ARGS = ("grad_fn", "hvp_fn", "key", "micro_grad_fn")
 
 
 def configs() -> pathlib.Path:
@@ -76,7 +77,7 @@ class Submission:
       SPACE: mapping of search dimensions, list of fixed points, or None.
       DEFAULTS: the workload-agnostic point, or None.
       eval_params: function (opt_state, params) -> params, or None.
-      EXTRA_ARGS: further extra arguments of `update` it asks for.
+      EXTRA_ARGS: further extra arguments of `update` it asks for, of the module's `EXTRA_ARGS`.
       PERIOD: steps after which its work per step repeats (P4).
     """
 
@@ -90,6 +91,39 @@ class Submission:
     EXTRA_ARGS: tuple[str, ...]
     PERIOD: int
     author_build: Callable
+
+    driver: ClassVar[str] = "scan"  # how its trials run (P6)
+
+    def compile(self, bench: "engine.Bench", hparams: Mapping[str, Any]) -> "engine.Programs":
+        """Its programs on a workload, for all points that share the static part of `hparams`."""
+        from algoperf_lite import engine
+
+        return engine.compile_programs(bench, self, hparams)
+
+    def points(self, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
+        """Complete hyperparameters by study and trial (`search.points`)."""
+        from algoperf_lite import search
+
+        return search.points(self, ruleset, board_seed, studies)
+
+    def checks(self) -> list[tuple[Callable[..., str | None], str]]:
+        """What `validate` checks: functions of this entry, each with its mend."""
+        from algoperf_lite import contract
+
+        return contract.SUBMISSION_CHECKS
+
+    def about(self) -> dict[str, Any]:
+        """What `describe` shows."""
+        return {
+            "submission": self.name,
+            "about": self.doc,
+            "sha256": self.sha256,
+            "DEFAULTS": self.DEFAULTS or "none: the self-tuning ruleset refuses it",
+            "SPACE": self.SPACE or "none: the external ruleset runs DEFAULTS, marked untuned",
+            "eval_params": "its own" if self.eval_params else "the trained parameters",
+            "EXTRA_ARGS": list(self.EXTRA_ARGS),
+            "PERIOD": self.PERIOD,
+        }
 
     def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
         """A complete point: DEFAULTS filled in, `one_minus_x` turned into `x`, reserved names kept.
@@ -150,6 +184,9 @@ def _plain(name: str) -> str:
 def load_submission(name_or_path: str, *, name: str | None = None) -> Submission:
     """Loads a submission by shipped name, path of a file, dotted path or entry point (`algoperf_lite.submissions`).
 
+    A file that has AlgoPerf's functions in place of `build` is entered through the adapter (docs/algoperf_submissions.md);
+    a search space other than the one beside it is named after a colon, `file.py:space.json`.
+
     Args:
       name_or_path: what to load.
       name: the entrant's name; default the file's stem.
@@ -159,12 +196,19 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
     """
     from algoperf_lite import guard
 
-    path = _locate("submissions", name_or_path)
+    source, space_file = split_space(name_or_path)
+    path = _locate("submissions", source)
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise errors.UserError(
             f"submission {path}: {size} bytes; a submission file may have at most {MAX_FILE_BYTES} (PROTOCOL P3)"
         )
+    if _is_algoperf(path):
+        from algoperf_lite.adapters.algoperf import entry
+
+        return entry.load(str(name_or_path), path, space_file, name or path.stem)
+    if space_file is not None:
+        raise errors.UserError(f"submission {path} has its search space in SPACE; only AlgoPerf's files take {space_file}")
     with guard.nothing_left_behind(f"importing submission {path}"):
         module = _import(path, "submission")
     build = getattr(module, "build", None)
@@ -180,8 +224,8 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
         raise errors.UserError(f"submission {path}: eval_params must be a function (opt_state, params) -> params")
     extra = tuple(getattr(module, "EXTRA_ARGS", ()))
     for arg in extra:
-        if arg not in ("grad_fn", "hvp_fn"):
-            raise errors.unknown(f"extra argument in EXTRA_ARGS of {path}", arg, ("grad_fn", "hvp_fn"))
+        if arg not in EXTRA_ARGS:
+            raise errors.unknown(f"extra argument in EXTRA_ARGS of {path}", arg, EXTRA_ARGS)
     period = getattr(module, "PERIOD", 1)
     if not isinstance(period, int) or period < 1:
         raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
@@ -318,8 +362,31 @@ def split_variant(name_or_path: str) -> tuple[str, str]:
 
 
 def file_sha256(kind: str, name_or_path: str) -> str:
-    """Hash of the file behind a name."""
-    return hashlib.sha256(_locate(kind, split_variant(name_or_path)[0]).read_bytes()).hexdigest()
+    """Hash of the file behind a name; of an AlgoPerf submission, of all that it consists of."""
+    source, space_file = split_space(name_or_path)
+    path = _locate(kind, split_variant(source)[0])
+    if kind == "submissions" and _is_algoperf(path):
+        from algoperf_lite.adapters.algoperf import file
+
+        return file.read(path, space_file).sha256
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def split_space(source: str) -> tuple[str, pathlib.Path | None]:
+    """`submission.py:space.json` -> (`submission.py`, search space given with it); None where there is none."""
+    path, colon, given = str(source).rpartition(":")
+    if colon and given.endswith(".json"):
+        return path, pathlib.Path(given).expanduser()
+    return str(source), None
+
+
+def _is_algoperf(path: pathlib.Path) -> bool:
+    """Whether a file has AlgoPerf's functions; the shipped ones have not."""
+    if path.parent == folder("submissions"):
+        return False
+    from algoperf_lite.adapters.algoperf import locate
+
+    return locate.is_submission(path)
 
 
 def _locate(kind: str, name_or_path: str) -> pathlib.Path:

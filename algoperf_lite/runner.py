@@ -189,7 +189,7 @@ class Runner:
 
     def _entrant(self, name: str, source: str, ruleset: str, seed: int, studies: int) -> Entrant:
         submission = self._submission(name, source)
-        points = search.points(submission, ruleset, seed, studies)
+        points = submission.points(ruleset, seed, studies)
         return Entrant(
             name=name,
             source=source,
@@ -197,6 +197,7 @@ class Runner:
             points=points,
             static=sorted({k for study in points for p in study for k in submission.static(p)}),
             untuned=ruleset == "external" and submission.SPACE is None,
+            driver=submission.driver,
         )
 
     def _extended(self, old: Benchmark, wanted: Benchmark) -> Benchmark:
@@ -266,7 +267,7 @@ class Runner:
         try:
             return cost.cost(
                 self._compiled(name, info, entrant.name, entrant.source, hparams),
-                self._compiled(name, info, REFERENCE, REFERENCE, info.reference),
+                self._reference(name, info, entrant.driver),
                 hparams,
                 info.reference,
                 benchmark.budget_factor,
@@ -329,7 +330,7 @@ class Runner:
         return trial.Job(
             spec=spec,
             programs=self._compiled(spec.workload, info, entrant.name, entrant.source, spec.hparams),
-            reference=self._compiled(spec.workload, info, REFERENCE, REFERENCE, info.reference),
+            reference=self._reference(spec.workload, info, spec.driver),
             reference_hparams=info.reference,
             build_s=costs.build_s,
             budget_factor=benchmark.budget_factor,
@@ -356,7 +357,17 @@ class Runner:
                 self.tell("data", workload=name)
                 self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self._mesh)
             self.tell("compile", workload=name, entrant=entrant)
-            self._programs[key] = engine.compile_programs(self._benches[name], submission, hparams)
+            self._programs[key] = submission.compile(self._benches[name], hparams)
+        return self._programs[key]
+
+    def _reference(self, name: str, info: records.WorkloadInfo, driver: str) -> engine.Programs:
+        """The reference under an entrant's driver: each is measured against its like (P6)."""
+        scanned = self._compiled(name, info, REFERENCE, REFERENCE, info.reference)
+        if driver == "scan":
+            return scanned
+        key = (name, scanned.submission.sha256, driver)
+        if key not in self._programs:
+            self._programs[key] = engine.dispatched(scanned, info.reference)
         return self._programs[key]
 
 

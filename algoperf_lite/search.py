@@ -114,7 +114,7 @@ def _spec(
         study=study,
         trial=trial,
         mesh=benchmark.mesh,
-        driver=benchmark.driver,
+        driver=entrant.driver,
         step_cap=cost.step_cap,
     )
 

@@ -72,7 +72,8 @@ def run(
     """Trains until the first hit, the step cap or the time limit, and records the outcome; resumes what was begun.
 
     Returns:
-      The outcome, or None where `stop` asked to stop: the trial is then checkpointed and goes on at the next run.
+      The outcome, or None where `stop` asked to stop: the trial is then checkpointed and goes on at the next run (from its
+      start, if its programs are not `resumable`).
 
     Raises:
       EnvironmentFault: disk or device faults; no outcome is written.
@@ -112,14 +113,15 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
         say("train")
         first, number = state.step, programs.step_number(state.step)
         (state.carry, losses), seconds = clock.charge(programs.chunk, state.carry, hyper, programs.bench.data, key, number)
-        state.step += workload.interval
+        state.step += len(losses)  # fewer than asked for where the submission has ended its training
         state.intervals.append((first, state.step, seconds))
         say("evaluate")
-        event, params, model_state = _evaluate(job, state, clock, key, np.asarray(losses))
+        ended, losses = len(losses) < workload.interval, np.asarray(losses)
+        event, params, model_state = _evaluate(job, state, clock, key, losses)
         if clock.agree(_late(job, event)) and state.blocks[-1][0] != state.step:
             reference.block(state)  # the machine may have slowed down since the last one: decide by its speed now
             event = msgspec.structs.replace(event, reference_steps=_reference_steps(job, state, event.eval_charge_s))
-        verdict = _judge(job, state, event, np.asarray(losses))
+        verdict = _judge(job, state, event, losses, ended)
         if verdict is not None or (state.hit and state.hit["step"] == state.step):
             event = _with_test(job, state, event, params, model_state)
         folder.append(event)
@@ -127,7 +129,8 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
         block_due = (state.step // workload.interval) % REFERENCE_EVERY == REFERENCE_FIRST
         if verdict is None:
             interrupted = stop()
-            if interrupted or clock.agree(time.perf_counter() - saved_at >= job.checkpoint_every_s):
+            due = interrupted or clock.agree(time.perf_counter() - saved_at >= job.checkpoint_every_s)
+            if due and programs.resumable:
                 say("save")
                 reference.block(state)  # so that what goes on elsewhere leaves this part at this machine's speed
                 block_due = False
@@ -136,7 +139,8 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
             if interrupted:
                 return None
     reference.block(state, at_least=3)
-    return _outcome(job, folder, state, verdict, event, clock.compilations - compilations, started)
+    message = f"the submission ended its training at step {state.step}" if ended else ""
+    return _outcome(job, folder, state, verdict, event, clock.compilations - compilations, started, message)
 
 
 # ------------------------------------------------------------------------------------- start, save and resume
@@ -144,9 +148,8 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
 
 def _start(job: Job, clock: Clock, hyper, key, folder: records.TrialFolder, repeated: bool) -> State:
     folder.attempt(0, 0.0, job.host, repeated=repeated)
-    params, model_state = job.programs.start(key)
-    opt_state, seconds = clock.charge(job.programs.opt_init, params, hyper)
-    return State(Carry(params, model_state, opt_state), init_s=seconds)
+    carry, seconds = clock.charge(job.programs.begin, job.programs.set_up(key, hyper), hyper)
+    return State(carry, init_s=seconds)
 
 
 def _save(folder: records.TrialFolder, state: State) -> None:
@@ -155,7 +158,7 @@ def _save(folder: records.TrialFolder, state: State) -> None:
 
 
 def _resume(job: Job, folder: records.TrialFolder, repeated: bool) -> State | None:
-    if repeated:
+    if repeated or not job.programs.resumable:
         return None
     assert job.programs.carry_abstract is not None
     found = checkpoint.restore(folder.checkpoints, job.programs.carry_abstract._asdict())
@@ -251,7 +254,7 @@ def _reference_steps(job: Job, state: State, eval_s: float) -> float:
     return charged_reference_steps(state.intervals, state.blocks, upfront_s=upfront, evaluation_s=eval_s)
 
 
-def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray) -> str | None:
+def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray, ended: bool) -> str | None:
     """The outcome at this evaluation, None to go on. A loss that is not finite is never a hit."""
     workload = job.programs.bench.workload
     if not np.isfinite(losses[-1]):
@@ -265,11 +268,11 @@ def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray) -> 
         state.hit = {"step": state.step, "eval_s": event.eval_charge_s, "intervals": len(state.intervals)}
     if state.hit is not None:
         moved = workload.validation_target + workload.seed_sd * (1 if workload.direction == "max" else -1)
-        if not job.run_past or workload.reaches(value, moved) or state.step >= job.spec.step_cap:
+        if not job.run_past or workload.reaches(value, moved) or ended or state.step >= job.spec.step_cap:
             return "target_reached"
     if late:
         return "target_reached" if state.hit else "time_exhausted"
-    return "budget_exhausted" if state.step >= job.spec.step_cap else None
+    return "budget_exhausted" if ended or state.step >= job.spec.step_cap else None
 
 
 # -------------------------------------------------------------------------------------------------- outcomes
@@ -283,6 +286,7 @@ def _outcome(
     event: records.Event,
     compilations: int,
     started: float,
+    message: str,
 ) -> records.Outcome:
     hit = state.hit
     read = state.intervals[: hit["intervals"]] if hit else state.intervals
@@ -310,6 +314,7 @@ def _outcome(
         noisy=drift(state.blocks) > NOISY_DRIFT,
         init_s=state.init_s,
         compilations_while_charged=compilations,
+        message=message,
     )
 
 

@@ -17,11 +17,10 @@ import time
 import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from algoperf_lite import cli, engine, environment, mesh, records, registry
-from algoperf_lite.data import bytes_text, kspace, spoken_digits
+from algoperf_lite.data import bytes_text, fashion, kspace, spoken_digits
 from algoperf_lite.tasks import multilabel, reconstruction, speech, translation
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -48,10 +47,9 @@ LEARNING_RATES = {
 
 def images(data) -> dict[str, float]:
     """Accuracy of the most common class, and of logistic regression on pixels (10,000 training images)."""
-    x, y = data["train"]["image"], data["train"]["label"]
+    x, y = fashion.standardised(data["train"]["image"][:10_000]), data["train"]["label"]
     held_x, held_y = data["validation"]["image"], data["validation"]["label"]
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.01))
-    model.fit(np.reshape(x[:10_000], (10_000, -1)), y[:10_000])
+    model = LogisticRegression(max_iter=1000, C=0.01).fit(np.reshape(x, (len(x), -1)), y[: len(x)])
     common = np.bincount(y).argmax()
     return {
         "majority class": float(np.mean(held_y == common)),
@@ -141,6 +139,11 @@ def texts(data) -> dict[str, float]:
     return {"unigram": bytes_text.unigram_nats(text, tokens), "bigram": bytes_text.bigram_nats(text, tokens)}
 
 
+def perplexities(data) -> dict[str, float]:
+    """The same as perplexities."""
+    return {name: float(np.exp(nats)) for name, nats in texts(data).items()}
+
+
 TRIVIAL = {
     "fashion_resnet": images,
     "fashion_vit": images,
@@ -151,7 +154,7 @@ TRIVIAL = {
     "adult_dlrm": census,
     "hiv_gnn": compounds,
     "tox21_gnn": compounds,
-    "novels_lm": texts,
+    "novels_lm": perplexities,
     "shakespeare_lm": texts,
 }
 

@@ -5,7 +5,8 @@ Run: python -m benchmarks.workloads [--workloads A,B] [--out benchmarks/results/
 Steps to the target, their coefficient of variation over the seeds that reach it, and the share that does come from the
 records of the target procedure in `workloads/targets/`. Step and evaluation are timed here: medians over chunks of one
 evaluation interval of the reference, blocked on; the time to the target is the median number of steps times the step's.
-Workloads whose data set is not at hand are left out, with a note. `--docs` rewrites the tables between the page's markers.
+Workloads whose data set is not at hand are left out, with a note. Rows of earlier runs are kept where this one does not
+measure them anew. `--docs` rewrites the tables between the page's markers.
 """
 
 import argparse
@@ -94,7 +95,7 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def write_docs(path: pathlib.Path, rows: list[dict], about: str) -> None:
+def write_docs(path: pathlib.Path, rows: list[dict]) -> None:
     """Puts one table per tier, and one of the held-out variants, between the page's markers."""
     text = path.read_text()
     parts = {
@@ -105,6 +106,11 @@ def write_docs(path: pathlib.Path, rows: list[dict], about: str) -> None:
     for name, chosen in parts.items():
         begin, end = f"<!-- {name} table: begin -->", f"<!-- {name} table: end -->"
         if chosen:
+            timed = "; ".join(sorted({r["timed"] for r in chosen}))
+            about = (
+                f"Timed on {timed}. Budget: all steps, and all evaluations of validation and evaluation-train; nothing "
+                "else. `*`: provisional target."
+            )
             body = f"{begin}\n{table(chosen)}\n\n{about}\n{end}"
             text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, body=body: body, text, flags=re.DOTALL)
     path.write_text(text)
@@ -122,23 +128,22 @@ def main() -> None:
     if not args.workloads:
         variants = [v for name in names for v in registry.variants(name)]
         names += [v for v in variants if (registry.target_records(v) / f"{v.replace(':', '_')}.json").is_file()]
-    clock, rows = Clock(), []
+    clock = Clock()
+    known = {r["workload"]: r for r in json.loads(args.out.read_text())["rows"]} if args.out.is_file() else {}
     for name in names:
         try:
-            rows.append(facts(name, clock))
+            row = facts(name, clock)
         except errors.EnvironmentFault as e:
             print(f"{name} is left out: {e}", flush=True)
             continue
-        print(table(rows[-1:]).splitlines()[-1], flush=True)
-    m = environment.manifest()
-    about = (
-        f"Timed on {records.utc()[:10]}: {m['processor']}, {m['cores']} cores ({m['device_kind']}), Python {m['python']}, "
-        f"jax {m['jax']}, load average {m['load_average']:.1f}. Budget: all steps, and all evaluations of validation and "
-        "evaluation-train; nothing else. `*`: provisional target."
-    )
-    args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        m = environment.manifest()
+        on = f"{m['processor']}, {m['cores']} cores ({m['device_kind']}), Python {m['python']}, jax {m['jax']}"
+        known[row["workload"]] = {**row, "timed": f"{records.utc()[:10]}: {on}"}
+        print(table([row]).splitlines()[-1], flush=True)
+        rows = sorted(known.values(), key=lambda r: r["workload"])
+        args.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
     if args.docs:
-        write_docs(args.docs, rows, about)
+        write_docs(args.docs, sorted(known.values(), key=lambda r: r["workload"]))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,40 @@ def test_charge_of_a_program_that_compiles_is_noted_on_the_clock():
     assert watch.compilations > 0
 
 
+def test_time_spent_compiling_is_taken_off_the_charge():
+    def traced(x):
+        time.sleep(1.0)
+        return x * 23
+
+    x, watch = jnp.ones(19), Clock()
+    start = time.perf_counter()
+    _, seconds = watch.charge(lambda: jax.jit(traced)(x))
+    assert time.perf_counter() - start > 1.0
+    assert 0 < seconds < 0.5
+    _, seconds = watch.charge(time.sleep, 0.1)  # nothing is compiled: nothing is taken off
+    assert seconds >= 0.1
+
+
+def test_what_is_compiled_within_something_else_counts_once():
+    """Events by a fake time: (end, seconds it took) -> seconds in all."""
+    now = tiny_trial.FakeTime()
+    now.t = 10.0
+    with CompilationCounter(now) as counter:
+        for end, seconds, expected in (
+            (13, 1, 1),  # 12-13
+            (15, 4, 4),  # 11-15, with the first inside
+            (20, 3, 7),  # 17-20
+            (20, 1, 7),  # inside
+            (22, 4, 9),  # 18-22
+            (23, 50, 13),  # from before the charge began
+        ):
+            now.t = float(end)
+            CompilationCounter._on_event(CompilationCounter.EVENT, float(seconds))
+            assert counter.seconds == expected
+        CompilationCounter._on_event("/jax/something/else", 1.0)
+    assert (counter.seconds, counter.count) == (13, 6)
+
+
 # ------------------------------------------------------------------------------ the edges: all leaves, not the loss
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -220,6 +221,98 @@ def test_update_is_not_given_what_it_does_not_declare(tmp_path):
         """,
     )
     tiny_trial.programs(source)
+
+
+KEEPS_ITS_KEYS = """
+    DEFAULTS = {"learning_rate": 0.1}
+    EXTRA_ARGS = ("key",)
+
+
+    def build(problem, hparams):
+        def init(params):
+            return jnp.zeros([], jnp.int32), jnp.zeros((16, 2), jnp.uint32)
+
+        def update(updates, state, params=None, *, key, **extra):
+            count, seen = state
+            return updates, (count + 1, seen.at[count].set(jax.random.key_data(key)))
+
+        return optax.GradientTransformationExtraArgs(init, update)
+    """
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_key_is_a_new_one_in_every_step_and_trial_and_not_the_losss(devices, tmp_path):
+    programs = tiny_trial.programs(tiny_trial.write_submission(tmp_path, KEEPS_ITS_KEYS), devices)
+    seen = []
+    for seed in (3, 4):
+        _, carry = train(programs, {"learning_rate": 0.1}, 2, seed)
+        seen += [tuple(row) for row in np.asarray(carry.opt_state[1])]
+        loss_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))[1]
+        seen += [tuple(np.asarray(jax.random.key_data(jax.random.fold_in(loss_key, t)))) for t in range(16)]
+    assert len(set(seen)) == 64
+    _, again = train(programs, {"learning_rate": 0.1}, 2, 4)
+    assert [tuple(row) for row in np.asarray(again.opt_state[1])] == seen[32:48]
+
+
+KEEPS_PARTS = """
+    DEFAULTS = {"learning_rate": 0.1, "k": 4}
+    EXTRA_ARGS = ("micro_grad_fn",)
+
+
+    def build(problem, hparams):
+        k = hparams["k"]
+
+        def init(params):
+            parts = jax.tree.map(lambda p: jnp.zeros((k, *p.shape)), params)
+            return jnp.zeros([]), jnp.zeros((k,)), parts, params
+
+        def update(updates, state, params=None, *, value, micro_grad_fn, **extra):
+            return jax.tree.map(jnp.zeros_like, updates), (value, *micro_grad_fn(params, k), updates)  # HERE
+
+        return optax.GradientTransformationExtraArgs(init, update)
+    """
+
+
+@pytest.mark.parametrize(("devices", "k"), [(1, 1), (1, 4), (8, 2), (8, 8), (8, 16)])
+def test_micro_gradients_are_those_of_equal_parts_of_the_steps_own_batch(devices, k, tmp_path):
+    source = tiny_trial.write_submission(tmp_path, KEEPS_PARTS)
+    bench, entry = tiny_trial.bench(devices, running=False), registry.load_submission(source)
+    point = {"learning_rate": 0.1, "k": k, "dropout_rate": 0.0}
+    programs = engine.compile_programs(bench, entry, point)
+    carry, hyper, key = start(programs, point)
+    carry, _ = engine.dispatch_step(programs, point)(carry, hyper, bench.data, key, programs.step_number(5))
+    value, losses, grads, grad = carry.opt_state
+    batch = bench.workload.batch(bench.data, jax.random.split(jax.random.fold_in(key, 1))[0], 5)
+    part = jax.tree.map(lambda x: x.reshape(k, 16 // k, *x.shape[1:]), batch)
+    for i in range(k):
+        rows = jax.tree.map(lambda x, i=i: x[i], part)
+        one = jax.value_and_grad(lambda p, b: bench.workload.loss(p, {}, b, key, True, spec.NO_REG)[0])(carry.params, rows)
+        found = losses[i], jax.tree.map(lambda g, i=i: g[i], grads)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, one)
+    np.testing.assert_allclose(np.mean(losses), value, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.mean(a, 0), b, atol=1e-6), grads, grad)
+
+
+def test_parts_of_a_batch_have_dropout_masks_of_their_own(tmp_path):
+    source = tiny_trial.write_submission(tmp_path, KEEPS_PARTS)
+    base = tiny_trial.bench(running=False)
+    same = {"x": jnp.ones((16, 8)), "label": jnp.zeros(16, jnp.int32)}
+    workload = dataclasses.replace(base.workload, batch=lambda data, key, step: same)
+    entry, point = registry.load_submission(source), {"learning_rate": 0.1, "k": 4, "dropout_rate": 0.5}
+    programs = engine.compile_programs(dataclasses.replace(base, workload=workload), entry, point)
+    _, carry = train(programs, point)
+    assert len(set(np.asarray(carry.opt_state[1]))) == 4
+
+
+@pytest.mark.parametrize("k", [0, 3, 32])
+def test_parts_that_do_not_divide_the_batch_are_refused(k, tmp_path):
+    source = tiny_trial.write_submission(tmp_path, KEEPS_PARTS)
+    entry = registry.load_submission(source)
+    line = next(n for n, text in enumerate(pathlib.Path(source).read_text().splitlines(), 1) if "# HERE" in text)
+    reason = "k must be a whole number that divides the batch of 16 examples"
+    message = f"mine.py:{line}: ValueError: micro_grad_fn: {reason}, got {k}"
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        engine.compile_programs(tiny_trial.bench(), entry, {"learning_rate": 0.1, "k": k})
 
 
 def test_problem_holds_numbers_shapes_and_roles_and_no_name():

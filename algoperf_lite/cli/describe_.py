@@ -57,26 +57,10 @@ def _facts(name: str) -> dict[str, Any]:
         return msgspec.to_builtins(load(name))
     if name in catalog.CATALOG:
         return dataclasses.asdict(catalog.CATALOG[name])
-    if name in registry.names("submissions") or name.endswith(".py"):
-        return _submission(name)
+    if name in registry.names("submissions") or name.endswith(".py") or registry.split_space(name)[1]:
+        return registry.load_submission(name).about()
     known = [n for kind in registry.KINDS for n in registry.names(kind)]
     raise errors.unknown("entry", name, [*known, *catalog.CATALOG])
-
-
-def _submission(name: str) -> dict[str, Any]:
-    from algoperf_lite import registry
-
-    entry = registry.load_submission(name)
-    return {
-        "submission": entry.name,
-        "about": entry.doc,
-        "sha256": entry.sha256,
-        "DEFAULTS": entry.DEFAULTS or "none: the self-tuning ruleset refuses it",
-        "SPACE": entry.SPACE or "none: the external ruleset runs DEFAULTS, marked untuned",
-        "eval_params": "its own" if entry.eval_params else "the trained parameters",
-        "EXTRA_ARGS": list(entry.EXTRA_ARGS),
-        "PERIOD": entry.PERIOD,
-    }
 
 
 def _target(w) -> str:

@@ -51,8 +51,8 @@ def _cells(row: "Row") -> list[str]:
     if program is None:
         return ["", "", "too large", "", "", ""]
     return [
-        f"{program.state_ratio:.1f}x",
-        (">" if program.flops_at_least else "") + si(program.flops),
+        "" if program.state_ratio is None else f"{program.state_ratio:.1f}x",
+        "" if program.flops is None else (">" if program.flops_at_least else "") + si(program.flops),
         _memory(program),
         seconds(program.step_s),
         "" if row.likely_trial_s is None else seconds(row.trials * row.likely_trial_s),

@@ -1,0 +1,1 @@
+"""Adapters that run submissions written for other harnesses."""

@@ -1,0 +1,144 @@
+"""The table of all training algorithms: source, what they rest on, how close they are to their source, memory, cost.
+
+Run: python -m benchmarks.methods [--submissions A,B] [--workload digits_vit] [--docs docs/methods.md]
+
+Source is the docstring's. "rests on" are the optax transformations a file calls, and "own" where it has an update rule of
+its own. The deviation is the largest over a method's oracles, found anew. Memory is that of the optimizer's state over
+that of the parameters; cost is the time of a step over one of `sgd`, interleaved, median over ABBA blocks (P4), on one
+workload: the smaller the model's own step, the more the update weighs. Finished rows in `benchmarks/results/methods.json`
+are kept, unless a file changed.
+"""
+
+import argparse
+import ast
+import json
+import pathlib
+import re
+
+import jax
+
+from algoperf_lite import cli, cost, engine, environment, mesh, records, registry
+from algoperf_lite.clock import Clock
+from tests.submissions import transcribed
+from tests.submissions.driver import deviation, drive
+from tests.submissions.oracles.cases import STEPS
+from tests.submissions.oracles.make import cases, stored
+from tests.submissions.problem import noisy_quadratic
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
+PLUMBING = {"chain", "scale_by_learning_rate", "add_decayed_weights", "with_extra_args_support", "scale", "masked"}
+
+
+def rests_on(source: str) -> list[str]:
+    """The optax transformations that a file calls, and `own` where it defines an `update`."""
+    tree = ast.parse(source)
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = ast.unparse(node.func)
+            if re.fullmatch(r"optax(\.contrib)?\.[a-z_0-9]+", name) and name.rpartition(".")[2] not in PLUMBING:
+                found.add(name)
+    own = any(isinstance(node, ast.FunctionDef) and node.name == "update" for node in ast.walk(tree))
+    ours = {
+        f"{node.func.value.id}.{node.func.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("averaging", "schedule_free")
+    }
+    return sorted(found) + (["own"] if own else []) + sorted(ours)
+
+
+def closeness(name: str) -> tuple[list[str], float | None]:
+    """(what a method is compared with, largest deviation from the packages among them)."""
+    oracles, largest = [], []
+    for key, case in cases().items():
+        if case.submission == name:
+            problem = noisy_quadratic(case.shapes, STEPS, still=case.still)
+            ours, theirs = drive(name, case.hparams, problem, STEPS, step_budget=case.step_budget), stored(key)
+            largest.append(deviation([ours[t] for t in theirs], list(theirs.values())))
+            oracles.append(case.package)
+    if name in transcribed.transcribed():
+        oracles.append("transcription")
+    return sorted(set(oracles)), max(largest, default=None)
+
+
+def facts(name: str, bench: engine.Bench, sgd: engine.Programs) -> dict:
+    """Everything in a row of the table."""
+    entry = registry.load_submission(name)
+    point, base = entry.resolve({}), sgd.submission.resolve({})
+    programs = engine.compile_programs(bench, entry, point)
+    assert programs.carry_abstract is not None
+    size = {
+        k: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(getattr(programs.carry_abstract, k)))
+        for k in ("params", "opt_state")
+    }
+    oracles, largest = closeness(name)
+    factor = 1.0 if name == "sgd" else cost.cost(programs, sgd, point, base, 1.0, Clock()).factor
+    return {
+        "submission": name,
+        "sha256": entry.sha256,
+        "about": entry.doc.splitlines()[0],
+        "rests_on": rests_on((ROOT / "submissions" / f"{name}.py").read_text()),
+        "oracles": oracles,
+        "deviation": largest,
+        "state": size["opt_state"] / size["params"],
+        "cost": factor,
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown of all rows."""
+    lines = [
+        "| method | what it is | rests on | compared with | largest deviation | state | step |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in sorted(rows, key=lambda r: r["submission"]):
+        off = "" if r["deviation"] is None else f"{r['deviation']:.0e}"
+        on = ", ".join(f"`{name}`" if "." in name else name for name in r["rests_on"])
+        lines.append(
+            f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {r['about']} | {on} | "
+            f"{', '.join(r['oracles'])} | {off} | {r['state']:.1f}x | {r['cost']:.2f}x |"
+        )
+    return "\n".join(lines)
+
+
+def finished() -> list[dict]:
+    """The rows there are."""
+    return json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+
+
+def main() -> None:
+    """Measures what is missing, writes, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--submissions", help="A,B; default all shipped ones")
+    parser.add_argument("--workload", default="digits_vit")
+    parser.add_argument("--docs", type=pathlib.Path)
+    args = parser.parse_args()
+    environment.setup()
+    known = {r["submission"]: r for r in finished()}
+    bench = engine.compile_bench(registry.load_workload(args.workload), mesh.make({"data": 1, "fsdp": 1}))
+    entry = registry.load_submission("sgd")
+    sgd = engine.compile_programs(bench, entry, entry.resolve({}))
+    m = environment.manifest()
+    about = (
+        f"Step and state on `{args.workload}`, timed on {records.utc()[:10]}: {m['processor']}, {m['cores']} cores "
+        f"({m['device_kind']}), jax {m['jax']}, load average {m['load_average']:.1f}."
+    )
+    for name in cli.comma_list(args.submissions) if args.submissions else registry.names("submissions"):
+        if known.get(name, {}).get("sha256") != registry.file_sha256("submissions", name):
+            known[name] = facts(name, bench, sgd)
+            print(table([known[name]]).splitlines()[-1], flush=True)
+            RESULTS.write_text(json.dumps({"about": about, "rows": list(known.values())}, indent=1) + "\n")
+    rows = [r for r in known.values() if r["submission"] in registry.names("submissions")]
+    if args.docs:
+        begin, end = "<!-- methods table: begin -->", "<!-- methods table: end -->"
+        body = f"{begin}\n{table(rows)}\n\n{about}\n{end}"
+        text = re.sub(f"{begin}.*?{end}", lambda _: body, args.docs.read_text(), flags=re.DOTALL)
+        args.docs.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
