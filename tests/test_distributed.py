@@ -108,5 +108,5 @@ def test_two_processes_retry_a_failed_trial_together(two, one, tmp_path):
     directory.trial(name).finish(msgspec.structs.replace(whole, outcome="error", step=None))
     (code, out, err), (other, *_) = _processes(directory.path, "--retry=error")
     assert (code, other) == (0, 0), err
-    assert "1 trials to run" in out
+    assert "1 trial to run" in out
     assert directory.outcome(name).step == whole.step

@@ -129,7 +129,9 @@ def test_benchmark_with_an_unknown_field_is_refused(directory):
 
 def test_benchmark_of_a_newer_format_is_refused_with_both_numbers(directory):
     path = _edited(directory, format=records.FORMAT + 1, colour="red")
-    with pytest.raises(errors.UserError, match=f"{path}: written in format 3, this version reads up to 2; upgrade"):
+    known = records.FORMAT
+    message = f"{path}: written in format {known + 1}, this version reads up to {known}; upgrade"
+    with pytest.raises(errors.UserError, match=message):
         directory.benchmark()
 
 

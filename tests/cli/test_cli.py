@@ -220,7 +220,7 @@ def test_run_in_a_directory_of_a_newer_version_is_refused(say, tmp_path, board):
     for args in (_again(tmp_path), ["status", tmp_path], ["score", tmp_path], ["report", tmp_path]):
         code, _, err = say(*args)
         assert code == 2
-        assert "written in format 99, this version reads up to 2; upgrade algoperf-lite" in err
+        assert "written in format 99, this version reads up to 3; upgrade algoperf-lite" in err
 
 
 def test_status_score_and_report_of_a_finished_board(board, say):
@@ -276,7 +276,7 @@ def test_run_with_a_failed_trial_has_code_one_and_is_retried_on_demand(say, tmp_
         assert len(broken) == 1
     code, out, _ = say(*command, "--retry", "error")
     assert code == 0
-    assert "1 trials to run" in out
+    assert "1 trial to run" in out
 
 
 def test_run_that_is_interrupted_has_code_130_and_goes_on(say, tmp_path, monkeypatch):
