@@ -63,7 +63,7 @@ def test_two_files_of_one_name_do_not_meet(tmp_path):
 
 UNKNOWN = [
     ("nadam", "unknown submission 'nadam'; did you mean 'nadamw'?"),
-    ("nadam", "  known: adamw, dog, nadamw, nesterov, schedule_free_adamw"),
+    ("nadam", f"  known: {', '.join(registry.names('submissions'))}"),
     ("nadam", "a file is named by its path, such as ./nadam.py"),
     ("no.such.module", "no module 'no.such.module' can be imported"),
     ("./no_such_file.py", "submission file not found: ./no_such_file.py"),
