@@ -201,8 +201,17 @@ def test_workload_object_has_what_files_touch():
         workloads.Losses()["per_example"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", [c for c in CASES if c not in LITE], ids=lambda c: c.name)
+BY_DEFAULT = ("tones_lstm", "clicks_dlrm")  # two losses that are no softmax over classes
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, id=c.name, marks=pytest.mark.slow if c.name in BY_DEFAULT else pytest.mark.long)
+        for c in CASES
+        if c not in LITE
+    ],
+)
 def test_losses_of_the_workloads_are_linear_in_the_label_smoothing(case):
     workload = case.build()
     data = {"train": workload.load()["train"]}
