@@ -16,8 +16,9 @@ import pathlib
 import re
 
 import jax
+import jax.numpy as jnp
 
-from algoperf_lite import cli, cost, engine, environment, mesh, records, registry
+from algoperf_lite import cli, cost, engine, environment, mesh, records, registry, spec
 from algoperf_lite.clock import Clock
 from tests.submissions import transcribed
 from tests.submissions.driver import deviation, drive
@@ -27,7 +28,18 @@ from tests.submissions.problem import noisy_quadratic
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
-PLUMBING = {"chain", "scale_by_learning_rate", "add_decayed_weights", "with_extra_args_support", "scale", "masked"}
+PLUMBING = {
+    "chain",
+    "safe_increment",
+    "apply_updates",
+    "global_norm",
+    "MaskedNode",
+    "scale_by_learning_rate",
+    "add_decayed_weights",
+    "with_extra_args_support",
+    "scale",
+    "masked",
+}
 
 
 def rests_on(source: str) -> list[str]:
@@ -65,18 +77,14 @@ def closeness(name: str) -> tuple[list[str], float | None]:
     return sorted(set(oracles)), max(largest, default=None)
 
 
-def facts(name: str, bench: engine.Bench, sgd: engine.Programs) -> dict:
-    """Everything in a row of the table."""
-    entry = registry.load_submission(name)
-    point, base = entry.resolve({}), sgd.submission.resolve({})
-    programs = engine.compile_programs(bench, entry, point)
-    assert programs.carry_abstract is not None
-    size = {
-        k: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(getattr(programs.carry_abstract, k)))
-        for k in ("params", "opt_state")
-    }
+def facts(name: str, workload: spec.Workload) -> dict:
+    """What is known of a method without training by it."""
+    entry, problem = registry.load_submission(name), workload.problem()
+    point = entry.resolve({})
+    static = entry.static(point)
+    traced = {k: jnp.float32(v) for k, v in point.items() if k not in static and k not in spec.RESERVED}
+    state = jax.eval_shape(lambda h: entry.build(problem, {**static, **h}).init(_zeros(problem.shapes)), traced)
     oracles, largest = closeness(name)
-    factor = 1.0 if name == "sgd" else cost.cost(programs, sgd, point, base, 1.0, Clock()).factor
     return {
         "submission": name,
         "sha256": entry.sha256,
@@ -84,9 +92,42 @@ def facts(name: str, bench: engine.Bench, sgd: engine.Programs) -> dict:
         "rests_on": rests_on((ROOT / "submissions" / f"{name}.py").read_text()),
         "oracles": oracles,
         "deviation": largest,
-        "state": size["opt_state"] / size["params"],
-        "cost": factor,
+        "state": _bytes(state) / _bytes(problem.shapes),
+        "cost": None,
     }
+
+
+def _zeros(shapes: spec.PyTree) -> spec.PyTree:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _bytes(tree: spec.PyTree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+class Timer:
+    """Times steps on one workload, against those of `sgd`."""
+
+    def __init__(self, workload: spec.Workload):
+        self._bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+        self._sgd, self._base = self._compiled("sgd")
+
+    def _compiled(self, name: str) -> tuple[engine.Programs, dict]:
+        entry = registry.load_submission(name)
+        return engine.compile_programs(self._bench, entry, entry.resolve({})), entry.resolve({})
+
+    def cost(self, name: str) -> float:
+        """Time of a step over one of `sgd`."""
+        if name == "sgd":
+            return 1.0
+        programs, point = self._compiled(name)
+        return cost.cost(programs, self._sgd, point, self._base, 1.0, Clock()).factor
+
+    @staticmethod
+    def on() -> str:
+        """Date and machine."""
+        m = environment.manifest()
+        return f"timed on {records.utc()[:10]}: {m['processor']}, {m['cores']} cores ({m['device_kind']}), jax {m['jax']}"
 
 
 def table(rows: list[dict]) -> str:
@@ -97,10 +138,12 @@ def table(rows: list[dict]) -> str:
     ]
     for r in sorted(rows, key=lambda r: r["submission"]):
         off = "" if r["deviation"] is None else f"{r['deviation']:.0e}"
+        about = r["about"].replace("|", "\\|")
+        cost_x = "" if r["cost"] is None else f"{r['cost']:.2f}x"
         on = ", ".join(f"`{name}`" if "." in name else name for name in r["rests_on"])
         lines.append(
-            f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {r['about']} | {on} | "
-            f"{', '.join(r['oracles'])} | {off} | {r['state']:.1f}x | {r['cost']:.2f}x |"
+            f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {about} | {on} | "
+            f"{', '.join(r['oracles'])} | {off} | {r['state']:.1f}x | {cost_x} |"
         )
     return "\n".join(lines)
 
@@ -115,27 +158,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--submissions", help="A,B; default all shipped ones")
     parser.add_argument("--workload", default="digits_vit")
+    parser.add_argument("--untimed", action="store_true", help="leave out what training steps cost")
     parser.add_argument("--docs", type=pathlib.Path)
     args = parser.parse_args()
     environment.setup()
     known = {r["submission"]: r for r in finished()}
-    bench = engine.compile_bench(registry.load_workload(args.workload), mesh.make({"data": 1, "fsdp": 1}))
-    entry = registry.load_submission("sgd")
-    sgd = engine.compile_programs(bench, entry, entry.resolve({}))
-    m = environment.manifest()
-    about = (
-        f"Step and state on `{args.workload}`, timed on {records.utc()[:10]}: {m['processor']}, {m['cores']} cores "
-        f"({m['device_kind']}), jax {m['jax']}, load average {m['load_average']:.1f}."
-    )
+    workload = registry.load_workload(args.workload)
+    timer = None if args.untimed else Timer(workload)
     for name in cli.comma_list(args.submissions) if args.submissions else registry.names("submissions"):
         if known.get(name, {}).get("sha256") != registry.file_sha256("submissions", name):
-            known[name] = facts(name, bench, sgd)
-            print(table([known[name]]).splitlines()[-1], flush=True)
-            RESULTS.write_text(json.dumps({"about": about, "rows": list(known.values())}, indent=1) + "\n")
+            known[name] = facts(name, workload)
+        if timer is not None and known[name]["cost"] is None:
+            known[name] |= {"cost": timer.cost(name), "timed": timer.on()}
+        print(table([known[name]]).splitlines()[-1], flush=True)
+        RESULTS.write_text(json.dumps({"rows": list(known.values())}, indent=1) + "\n")
     rows = [r for r in known.values() if r["submission"] in registry.names("submissions")]
     if args.docs:
         begin, end = "<!-- methods table: begin -->", "<!-- methods table: end -->"
-        body = f"{begin}\n{table(rows)}\n\n{about}\n{end}"
+        timed = "; ".join(sorted({r["timed"] for r in rows if "timed" in r})) or "not yet timed"
+        body = f"{begin}\n{table(rows)}\n\nState and step on `{args.workload}`; {timed}.\n{end}"
         text = re.sub(f"{begin}.*?{end}", lambda _: body, args.docs.read_text(), flags=re.DOTALL)
         args.docs.write_text(text)
 
