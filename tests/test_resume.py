@@ -31,7 +31,7 @@ def _start(out):
     said = []
     for line in process.stdout:
         said.append(line)
-        if "trials to run" in line:
+        if " to run" in line:  # "1 trial" or "4 trials"
             return process
     raise AssertionError(f"ended with {process.wait()}: {''.join(said)}")
 

@@ -161,6 +161,13 @@ def _notes(benchmark: records.Benchmark, runs: Mapping[scoring.Key, Run], strays
     if benchmark.extensions:
         names = ", ".join(name for extension in benchmark.extensions for name in extension.entrants) or "studies only"
         yield "extended", f"Entrants or studies were added after the first trial ({names}); dates are below."
+    stepwise = [entrant.name for entrant in benchmark.entrants if entrant.driver != "scan"]
+    if stepwise:
+        yield (
+            "dispatch",
+            f"{', '.join(stepwise)}: submission files of AlgoPerf's, run step by step; the reference that times them is "
+            "run in the same way, the scanned entrants' is not.",
+        )
     hosts = {run.outcome.host for run in runs.values() if run.outcome}
     if len(hosts) > 1:
         yield "hosts", f"Trials ran on {len(hosts)} kinds of machine: compare reference steps, never seconds."

@@ -482,7 +482,10 @@ def test_board_with_native_submissions_and_files(tmp_path):
     assert all(s.hparams == entrants["jit"].points[0][t] for (n, t), (s, _) in found.items() if n == "jit")
     assert board.costs["jit"]["tiny"]["{}"].blocks == cost.BLOCKS
     assert run() == (board, {})
-    pairs = results.score(tmp_path / "run")["pairs"]
+    scored = results.score(tmp_path / "run")
+    pairs, marks = scored["pairs"], [f["text"] for f in scored["flags"] if f["kind"] == "dispatch"]
+    assert [m.partition(":")[0] for m in marks] == ["jit, alone"]
+    assert "compiled" not in {f["kind"] for f in scored["flags"]}
     said = {(p["a"], p["b"]): "different drivers (dispatch against scan)" in p["additions"] for p in pairs}
     assert {frozenset(k): v for k, v in said.items()} == {
         frozenset({"nadamw", "jit"}): True,
