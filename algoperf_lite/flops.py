@@ -86,8 +86,10 @@ def _equation(equation: Any, live: list[bool]) -> tuple[float, bool]:
     if name == "conv_general_dilated":
         return _convolution(equation), False
     if name == "scan":
-        carries = parameters["num_carry"]
-        flops, unknown = _count(parameters["jaxpr"].jaxpr, [True] * carries + live[carries:])
+        body = parameters["jaxpr"].jaxpr
+        # What is carried has the same shape inside and outside, what is stacked one axis more outside.
+        pairs = zip(equation.outvars, body.outvars, live, strict=True)
+        flops, unknown = _count(body, [alive or outer.aval.shape == inner.aval.shape for outer, inner, alive in pairs])
         return parameters["length"] * flops, unknown
     inner = [getattr(p, "jaxpr", p) for p in jax.tree.leaves(list(parameters.values()), is_leaf=_is_jaxpr) if _is_jaxpr(p)]
     found = [_count(j, live if len(j.outvars) == len(live) and name != "while" else [True] * len(j.outvars)) for j in inner]

@@ -68,10 +68,10 @@ def _joined(blocks, like, axes):
 
 
 def _inverse_root(factor, eps):
-    """factor^(-1/4) of [n, d, d]: eigenvalues made positive by shifting them, then `eps` is added."""
+    """factor^(-1/4) of [d, d]: eigenvalues made positive by shifting them, then `eps` is added."""
     values, vectors = jnp.linalg.eigh(factor)
-    values = values - jnp.minimum(values[:, :1], 0.0) + eps
-    return (vectors * values[:, None, :] ** -0.25) @ vectors.mT
+    values = values - jnp.minimum(values[0], 0.0) + eps
+    return (vectors * values**-0.25) @ vectors.T
 
 
 def scale_by_shampoo(problem, b1, b2, eps, grafting_eps, frequency, block_size) -> optax.GradientTransformation:
@@ -108,7 +108,10 @@ def scale_by_shampoo(problem, b1, b2, eps, grafting_eps, frequency, block_size) 
             factors.append(old)
         roots = jax.lax.cond(
             t % frequency == 0,
-            lambda: jax.tree.map(lambda f: _inverse_root(f / (1 - b2**t).astype(f.dtype), eps), factors),
+            # One block after the other: on CPUs, decompositions of whole batches that run at once can wait for each other for ever.
+            lambda: jax.tree.map(
+                lambda f: jax.lax.map(lambda block: _inverse_root(block / (1 - b2**t).astype(f.dtype), eps), f), factors
+            ),
             lambda: state.roots,
         )
 

@@ -153,7 +153,7 @@ class _Queue(Iterator):
 def _loss(workload: Workload, layout: Layout) -> Callable[..., jax.Array]:
     @jax.jit
     def loss(params, model_state, batch, rng):
-        params, model_state = layout.one((params, model_state))
+        params, model_state = layout.plain(params, model_state)
         logits, _ = workload.model_fn(params, batch, model_state, ap.ForwardPassMode.TRAIN, rng, update_batch_norm=False)
         found = workload.loss_fn(batch["targets"], logits, batch.get("weights"))
         return found["summed"] / found["n_valid_examples"]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -31,8 +32,8 @@ class Layout(abc.ABC):
         """A plain tree of arrays as a file holds it, in buffers of its own: files donate what they are given."""
 
     @abc.abstractmethod
-    def one(self, tree: PyTree) -> PyTree:
-        """One plain copy of what a file holds. Traceable."""
+    def plain(self, params: PyTree, model_state: PyTree) -> tuple[PyTree, PyTree]:
+        """What a file holds as plain trees, to be evaluated. Traceable."""
 
     @abc.abstractmethod
     def split(self, batch: PyTree) -> PyTree:
@@ -58,8 +59,8 @@ class Jit(Layout):
     def put(self, tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jax.device_put(np.array(x), self.replicated), tree)
 
-    def one(self, tree: PyTree) -> PyTree:
-        return tree
+    def plain(self, params: PyTree, model_state: PyTree) -> tuple[PyTree, PyTree]:
+        return params, model_state
 
     def split(self, batch: PyTree) -> PyTree:
         self._check(batch)
@@ -74,8 +75,10 @@ class Pmap(Layout):
     def put(self, tree: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jax.device_put(np.stack([x] * len(self.devices)), self.batch), tree)
 
-    def one(self, tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: x[0], tree)
+    def plain(self, params: PyTree, model_state: PyTree) -> tuple[PyTree, PyTree]:
+        """Running statistics differ by device, each of a part of the batches; as upstream, their mean is evaluated."""
+        first = jax.tree.map(lambda x: x[0], params)
+        return first, jax.tree.map(lambda x: jnp.mean(x, 0).astype(x.dtype), model_state)
 
     def split(self, batch: PyTree) -> PyTree:
         self._check(batch)

@@ -31,7 +31,7 @@ class Stepwise(engine.Programs):
     """`engine.Programs` of a submission file. Its carry is a `Run`, and nothing of it can be saved and taken up again."""
 
     layout: Layout
-    shardings: tuple[spec.PyTree, spec.PyTree]  # of parameters and model state, as the workload's programs take them
+    plain: Callable  # (params, model_state) of a session -> as the workload's programs take them
     draw: Callable  # (data, key, number) -> batch, in the layout
     loss: Callable  # (params, model_state, data, key, number) -> loss on a batch
 
@@ -80,25 +80,22 @@ class Run:
     @property
     def params(self) -> spec.PyTree:
         """Parameters as the workload's programs take them."""
-        return jax.device_put(self._plain(self.session.params), self.programs.shardings[0])
+        return self._plain()[0]
 
     @property
     def model_state(self) -> spec.PyTree:
         """Model state as the workload's programs take it."""
-        state = self.session.model_state
-        return {} if state is None else jax.device_put(self._plain(state), self.programs.shardings[1])
+        return self._plain()[1]
 
-    def _plain(self, tree: spec.PyTree) -> spec.PyTree:
-        return _unstack(tree) if self.programs.layout.pmap else tree
+    def _plain(self) -> tuple[spec.PyTree, spec.PyTree]:
+        params, model_state = self.session.params, self.session.model_state
+        return self.programs.plain(params, {} if model_state is None else model_state)
 
     def block_until_ready(self) -> "Run":
         """Waits for all of its arrays."""
         jax.block_until_ready(self._initial)
         self.session.block_until_ready()
         return self
-
-
-_unstack = jax.jit(lambda tree: jax.tree.map(lambda x: x[0], tree))
 
 
 class Interval:
@@ -172,7 +169,7 @@ def compile_programs(bench: engine.Bench, entry: Entry, hparams: Mapping[str, An
         compile_s=0.0,
         build_s=0.0,  # all of init_optimizer_state is charged as it runs
         layout=layout,
-        shardings=meshes.shardings(mesh, shapes),
+        plain=jax.jit(layout.plain, out_shardings=meshes.shardings(mesh, shapes)),
         draw=jax.jit(draw, out_shardings=layout.batch).lower(bench.data, key, number).compile(),
         loss=jax.jit(loss),
     )

@@ -58,6 +58,7 @@ class Scope:
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", "Some donated buffers were not usable")  # several files donate in vain
             stack.enter_context(self._modules())
             for owner, name, value in _patches(self.devices):
                 stack.enter_context(_patched(owner, name, value))

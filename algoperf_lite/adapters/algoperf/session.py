@@ -121,7 +121,7 @@ class Session:
 
     def plain(self) -> tuple[PyTree, PyTree]:
         """(params, model state) without the layout."""
-        return self.layout.one((self.params, self.model_state))
+        return self.layout.plain(self.params, self.model_state)
 
     def block_until_ready(self) -> "Session":
         """Waits for all arrays that the session holds."""
