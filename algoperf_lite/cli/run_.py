@@ -5,12 +5,14 @@ import pathlib
 import re
 import signal
 import sys
+from collections.abc import Sequence
 
 HELP = "run all missing trials of a benchmark, then score and report; the same command resumes"
 EXAMPLES = (
     "run demo",
     "run demo --submissions nadamw,mine=./my_opt.py --studies 5",
     "run demo --workloads digits_vit --smoke",
+    "run micro-smoke --submissions all",
     "run demo --dry-run",
     "run my_benchmark.toml --out runs/mine --mesh data=4,fsdp=2",
 )
@@ -21,7 +23,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("benchmark", help="a shipped name, or the path of a .toml file")
     parser.add_argument("--workloads", help="A,B in place of the benchmark's")
-    parser.add_argument("--submissions", help="X,mine=my.py in place of the benchmark's; name=source names an entrant")
+    parser.add_argument(
+        "--submissions",
+        help="X,mine=my.py in place of the benchmark's; name=source names an entrant, all stands for every shipped one",
+    )
     parser.add_argument("--out", type=pathlib.Path, help="run directory; default runs/BENCHMARK")
     parser.add_argument("--seed", type=int, help="board seed; 0-999 are development seeds")
     parser.add_argument("--nonce", help="draw the board seed from the frozen submissions and this text (publication)")
@@ -70,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
         raise errors.UserError("--json goes with --dry-run; results as JSON: algoperf-lite score DIR --json")
     file = config.load_benchmark(args.benchmark)
     workloads = cli.comma_list(args.workloads) if args.workloads is not None else None
-    submissions = cli.comma_list(args.submissions) if args.submissions is not None else None
+    submissions = _submissions(cli.comma_list(args.submissions)) if args.submissions is not None else None
     _check_names(file, workloads, submissions)
     smoke = args.smoke or file.smoke
     out = args.out or pathlib.Path("runs") / (file.name + ("-smoke" if args.smoke and not file.smoke else ""))
@@ -93,7 +98,7 @@ def main(args: argparse.Namespace) -> int:
         mesh=mesh.parse(args.mesh, args.devices),
         source=args.benchmark,
         workloads=list(workloads) if workloads is not None else None,
-        submissions=list(submissions) if submissions is not None else None,
+        submissions=submissions,
         seed=args.seed,
         nonce=args.nonce,
         studies=args.studies,
@@ -143,6 +148,13 @@ def main(args: argparse.Namespace) -> int:
     if not args.no_report:
         _report(out)
     return 1 if failed else 0
+
+
+def _submissions(asked: Sequence[str]) -> list[str]:
+    """Names as they were asked for, with every shipped one in the place of `all`."""
+    from algoperf_lite import registry
+
+    return [name for given in asked for name in (registry.names("submissions") if given == "all" else [given])]
 
 
 def _dry_run(request, directory, *, quiet: bool, as_json: bool) -> int:

@@ -10,7 +10,7 @@ import sys
 import msgspec
 import pytest
 
-from algoperf_lite import cli, records, trial
+from algoperf_lite import cli, records, registry, trial
 from tests import tiny_trial
 from tests.conftest import ASSETS, subprocess_env
 
@@ -92,6 +92,7 @@ def test_every_command_has_help_with_examples(say):
         (["run", "demo", "--submissions", "nadam"], "unknown submission 'nadam'; did you mean 'nadamw'?"),
         (["run", "demo", "--submissions", "nadamw,nadamw"], "entrant 'nadamw' is there twice"),
         (["run", "demo", "--submissions", ""], "--submissions is empty"),
+        (["run", "demo", "--submissions", "all,lion"], "entrant 'lion' is there twice"),
         (["run", "demo", "--submissions", "./none.py"], "submission file not found: ./none.py"),
         (["run", "demo", "--retry", "errors"], "unknown outcome in --retry 'errors'; did you mean 'error'?"),
         (["run", "demo", "--seed", "-1"], "--seed -1: accepted are 0 to 2147483647"),
@@ -414,6 +415,24 @@ def test_validate_builds_every_variant_and_tells_which_fails(say, tmp_path):
     assert f"ok   held-out variant {path}:still builds: 36 parameters" in out
     assert f"FAIL held-out variant {path}:wrong builds: workload" in out
     assert "breadth" in out
+
+
+def test_all_stands_for_every_shipped_submission_at_its_place(monkeypatch, tmp_path):
+    from algoperf_lite import runner
+
+    class Asked(Exception):
+        pass
+
+    def request(**arguments):
+        raise Asked(arguments["submissions"])
+
+    monkeypatch.setattr(runner, "Request", request)
+    with pytest.raises(Asked) as found:
+        call("run", TINY, "--submissions", "mine=./a.py,all", "--out", tmp_path)
+    first, *shipped = found.value.args[0]
+    assert first == "mine=./a.py"
+    assert shipped == sorted(shipped) == list(registry.names("submissions"))
+    assert {"nadamw", "shampoo"} < set(shipped)
 
 
 def test_validate_of_an_unknown_name_knows_workloads_and_submissions(say):
