@@ -76,11 +76,7 @@ class Programs:
 
     def hyper(self, hparams: Mapping[str, Any]) -> Hyper:
         """A trial's complete hyperparameters as device scalars; static ones are left out, they are compiled in."""
-        static = self.submission.static(hparams)
-        put = functools.partial(meshes.put_replicated, self.bench.mesh)
-        traced = {k: put(np.float32(v)) for k, v in sorted(hparams.items()) if k not in static and k not in spec.RESERVED}
-        reg = spec.Reg(*(put(np.float32(hparams.get(name, 0.0))) for name in spec.RESERVED))
-        return Hyper(traced, reg)
+        return put_hyper(self.bench.mesh, self.submission, hparams)
 
     def key(self, seed: int) -> jax.Array:
         """The trial's key: initial parameters, data order and dropout follow from it alone."""
@@ -111,6 +107,14 @@ class Programs:
     def fresh(self, key: jax.Array, hyper: Hyper) -> Carry:
         """A carry at step 0, for work that no clock charges."""
         return jax.block_until_ready(self.begin(self.set_up(key, hyper), hyper))
+
+
+def put_hyper(mesh: jax.sharding.Mesh, submission: Submission, hparams: Mapping[str, Any]) -> Hyper:
+    """Complete hyperparameters as scalars on every device of the mesh, without the static ones."""
+    static = submission.static(hparams)
+    put = functools.partial(meshes.put_replicated, mesh)
+    traced = {k: put(np.float32(v)) for k, v in sorted(hparams.items()) if k not in static and k not in spec.RESERVED}
+    return Hyper(traced, spec.Reg(*(put(np.float32(hparams.get(name, 0.0))) for name in spec.RESERVED)))
 
 
 def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
@@ -179,7 +183,8 @@ def extra_args(
     """
     more = {
         "grad_fn": jax.value_and_grad(loss),
-        "hvp_fn": lambda params, v: jax.jvp(jax.grad(loss), (params,), (v,))[1],
+        # Reverse over reverse: a model may have a custom_vjp, which has no forward mode.
+        "hvp_fn": lambda params, v: jax.grad(lambda p: optax.tree.vdot(jax.grad(loss)(p), v))(params),
         "key": key,
         "micro_grad_fn": lambda params, k: jax.vmap(jax.value_and_grad(part_loss), (None, 0))(params, parts(k)),
     }
@@ -315,8 +320,9 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         def compiled(name, function, *args, out, donate=()):
             with blame(submission, f"{what}: {name}"):
                 traced = jax.jit(function, out_shardings=out, donate_argnums=donate).trace(*args)
-            guard.check_program(traced.jaxpr, f"{what}: {name}")
-            return traced.lower().compile()
+                guard.check_program(traced.jaxpr, f"{what}: {name}")
+                lowered = traced.lower()
+            return lowered.compile()
 
         init_program = compiled("init", opt_init, params, hyper, out=opt_shardings)
         chunk = compiled(

@@ -108,9 +108,9 @@ class Submission:
 
     def checks(self) -> list[tuple[Callable[..., str | None], str]]:
         """What `validate` checks: functions of this entry, each with its mend."""
-        from algoperf_lite import contract
+        from algoperf_lite.contract import submissions
 
-        return contract.SUBMISSION_CHECKS
+        return submissions.CHECKS
 
     def about(self) -> dict[str, Any]:
         """What `describe` shows."""
@@ -145,14 +145,14 @@ class Submission:
         return point
 
     def build(self, problem: "spec.Problem", hparams: Mapping[str, Any]):
-        """The author's `build` on a complete point; returns an `optax.GradientTransformationExtraArgs`.
+        """The author's `build` on a complete point, run in float32 or better (`precision.at_least_float32`).
 
         Raises:
           UserError: unknown hyperparameter, or a return value that is no gradient transformation.
         """
         import optax
 
-        from algoperf_lite import spec
+        from algoperf_lite import precision, spec
 
         point = {k: v for k, v in self.resolve(hparams).items() if k not in spec.RESERVED}
         tx = self.author_build(problem, point)
@@ -161,7 +161,7 @@ class Submission:
                 f"submission {self.name} ({self.source}): build returned {type(tx).__name__}, "
                 "accepted is an optax.GradientTransformation (init and update)"
             )
-        return optax.with_extra_args_support(tx)
+        return precision.at_least_float32(tx)
 
     def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a complete point that changes the program: declared static, or not a float."""
@@ -444,8 +444,8 @@ def _import(path: pathlib.Path, what: str) -> ModuleType:
         module_spec.loader.exec_module(module)
     except errors.UserError:
         raise
-    except SyntaxError as e:
-        raise errors.UserError(f"{what} {path}:{e.lineno}: not valid Python: {e.msg}") from e
+    except SyntaxError as e:  # of the file, or of one that it imports
+        raise errors.UserError(f"{what} {e.filename or path}:{e.lineno}: not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
         raise errors.UserError(f"{what} {where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
     return module

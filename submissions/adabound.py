@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -77,9 +77,7 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            adabound(**{name: hparams[name] for name in names}, schedule=schedule),
-        )
+    return optax.chain(
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        adabound(**{name: hparams[name] for name in names}, schedule=schedule),
     )

@@ -8,7 +8,7 @@ min(1e-2, 1 / sqrt(t)) gives way to the schedule that the other baselines have.
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(3e-3, 0.3),
@@ -37,15 +37,13 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.adafactor(
-                schedule,
-                min_dim_size_to_factor=hparams["min_dim_size_to_factor"],
-                decay_rate=hparams["decay_rate"],
-                clipping_threshold=hparams["clipping_threshold"],
-                eps=hparams["eps"],
-            ),
-            optax.add_decayed_weights(lambda count: -hparams["weight_decay"] * schedule(count)),
-        )
+    return optax.chain(
+        optax.adafactor(
+            schedule,
+            min_dim_size_to_factor=hparams["min_dim_size_to_factor"],
+            decay_rate=hparams["decay_rate"],
+            clipping_threshold=hparams["clipping_threshold"],
+            eps=hparams["eps"],
+        ),
+        optax.add_decayed_weights(lambda count: -hparams["weight_decay"] * schedule(count)),
     )

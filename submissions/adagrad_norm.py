@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import precision, spec
+from algoperf_lite import spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-2, 10.0),
@@ -47,10 +47,8 @@ def scale_by_adagrad_norm(initial_accumulator_value) -> optax.GradientTransforma
 def build(problem, hparams):
     """The decay is coupled and enters the norm."""
     del problem  # nothing to know of it
-    return precision.at_least_float32(
-        optax.chain(
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            scale_by_adagrad_norm(hparams["initial_accumulator_value"]),
-            optax.scale_by_learning_rate(hparams["learning_rate"]),
-        )
+    return optax.chain(
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        scale_by_adagrad_norm(hparams["initial_accumulator_value"]),
+        optax.scale_by_learning_rate(hparams["learning_rate"]),
     )

@@ -6,7 +6,7 @@ L2 term of `torch.optim.Adam`, added to the gradient, 0 by default. adamw.py has
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -35,9 +35,7 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            optax.adam(schedule, b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
-        )
+    return optax.chain(
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.adam(schedule, b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
     )

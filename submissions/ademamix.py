@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -52,14 +52,12 @@ def build(problem, hparams):
         first, last = (-jnp.log(2) / jnp.log(hparams[name]) for name in ("b1", "b3"))
         return 0.5 ** (1 / ((1 - progress(count)) * first + progress(count) * last))
 
-    return precision.at_least_float32(
-        optax.contrib.ademamix(
-            schedule,
-            b1=hparams["b1"],
-            b2=hparams["b2"],
-            b3=b3,
-            alpha=lambda count: hparams["alpha"] * progress(count),
-            eps=hparams["eps"],
-            weight_decay=hparams["weight_decay"],
-        )
+    return optax.contrib.ademamix(
+        schedule,
+        b1=hparams["b1"],
+        b2=hparams["b2"],
+        b3=b3,
+        alpha=lambda count: hparams["alpha"] * progress(count),
+        eps=hparams["eps"],
+        weight_decay=hparams["weight_decay"],
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -38,10 +38,8 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.contrib.scale_by_adopt(b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
-            optax.add_decayed_weights(lambda count: hparams["weight_decay"] * jnp.minimum(count, 1)),
-            optax.scale_by_learning_rate(schedule),
-        )
+    return optax.chain(
+        optax.contrib.scale_by_adopt(b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
+        optax.add_decayed_weights(lambda count: hparams["weight_decay"] * jnp.minimum(count, 1)),
+        optax.scale_by_learning_rate(schedule),
     )

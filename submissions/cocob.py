@@ -8,7 +8,7 @@ invariant: it is here for that invariance to be tested, and is not searched.
 
 import optax.contrib
 
-from algoperf_lite import precision, spec
+from algoperf_lite import spec
 
 SPACE = {
     "alpha": spec.log_uniform(10.0, 1000.0),
@@ -20,11 +20,9 @@ DEFAULTS = {"learning_rate": 1.0, "alpha": 100.0, "eps": 1e-8, "weight_decay": 0
 def build(problem, hparams):
     """The decay is coupled. At gradients of zero a coordinate stays where it is: 0 / (alpha eps^2)."""
     del problem  # nothing to know of it
-    return precision.at_least_float32(
-        optax.contrib.cocob(
-            learning_rate=hparams["learning_rate"],
-            alpha=hparams["alpha"],
-            eps=hparams["eps"],
-            weight_decay=hparams["weight_decay"],
-        )
+    return optax.contrib.cocob(
+        learning_rate=hparams["learning_rate"],
+        alpha=hparams["alpha"],
+        eps=hparams["eps"],
+        weight_decay=hparams["weight_decay"],
     )

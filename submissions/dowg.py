@@ -8,7 +8,7 @@ iterates weighted by squared distance; here it is the polynomial-decay average, 
 
 import optax.contrib
 
-from algoperf_lite import averaging, precision, spec
+from algoperf_lite import averaging, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(0.25, 4.0),
@@ -33,7 +33,7 @@ def build(problem, hparams):
         eps=hparams["eps"],
         weight_decay=hparams["weight_decay"],
     )
-    return averaging.polynomial_decay(precision.at_least_float32(dowg), hparams["averaging_alpha"])
+    return averaging.polynomial_decay((dowg), hparams["averaging_alpha"])
 
 
 eval_params = averaging.averaged_params

@@ -7,7 +7,7 @@ name.) A tensor or a direction of length zero has the ratio 1, as in the authors
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(2e-3, 0.2),
@@ -36,6 +36,6 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.lamb(schedule, b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"], weight_decay=hparams["weight_decay"])
+    return optax.lamb(
+        schedule, b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"], weight_decay=hparams["weight_decay"]
     )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-2, 3.0),
@@ -55,10 +55,8 @@ def build(problem, hparams):
         horizon_fraction=hparams["horizon_fraction"],
     )
     adapted = jax.tree.map(lambda role: role.kind not in PLAIN, problem.roles)
-    return precision.at_least_float32(
-        optax.chain(
-            optax.masked(scale_by_layer_rate(hparams["trust_coefficient"], hparams["weight_decay"]), adapted),
-            optax.scale_by_learning_rate(schedule),
-            optax.trace(hparams["momentum"]),
-        )
+    return optax.chain(
+        optax.masked(scale_by_layer_rate(hparams["trust_coefficient"], hparams["weight_decay"]), adapted),
+        optax.scale_by_learning_rate(schedule),
+        optax.trace(hparams["momentum"]),
     )

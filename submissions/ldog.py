@@ -9,7 +9,7 @@ import jax
 import optax
 import optax.contrib
 
-from algoperf_lite import averaging, precision, spec
+from algoperf_lite import averaging, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(0.25, 4.0),
@@ -30,7 +30,7 @@ def build(problem, hparams):
         weight_decay=hparams["weight_decay"],
     )
     ldog = optax.partition(dict.fromkeys(jax.tree.leaves(names), dog), names)
-    return averaging.polynomial_decay(precision.at_least_float32(ldog), hparams["averaging_alpha"])
+    return averaging.polynomial_decay((ldog), hparams["averaging_alpha"])
 
 
 eval_params = averaging.averaged_params

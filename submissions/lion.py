@@ -5,7 +5,7 @@ Source: Chen et al. (arXiv 2302.06675), Algorithm 2; `optax.lion` is exact.
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-4, 1e-2),
@@ -34,6 +34,4 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.lion(schedule, b1=hparams["b1"], b2=hparams["b2"], weight_decay=hparams["weight_decay"])
-    )
+    return optax.lion(schedule, b1=hparams["b1"], b2=hparams["b2"], weight_decay=hparams["weight_decay"])

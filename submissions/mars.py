@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -72,4 +72,4 @@ def build(problem, hparams):
     corrected = optax.chain(correct_gradients(hparams["gamma"], hparams["b1"]), adamw("b1", "b2", "weight_decay"))
     plain = adamw("b1_1d", "b2_1d", "weight_decay_1d")
     kinds = jax.tree.map(lambda role: "plain" if role.kind in PLAIN else "corrected", problem.roles)
-    return precision.at_least_float32(optax.partition({"corrected": corrected, "plain": plain}, kinds))
+    return optax.partition({"corrected": corrected, "plain": plain}, kinds)

@@ -2,12 +2,9 @@
 
 Source: Cutkosky, Defazio and Mehta (arXiv 2306.00144), Algorithm 1, as the authors put it in `optax.contrib.mechanize`: the
 gains h are clipped to [-m, m], which the paper does not, and the summed updates are recomputed from the parameters instead
-of stored (bfloat16 parameters hardly start: x + s_init u rounds to x). Around it only a change of type: mechanize keeps its
-scalars in the lowest precision of the parameters.
+of stored (bfloat16 parameters hardly start: x + s_init u rounds to x).
 """
 
-import jax
-import jax.numpy as jnp
 import optax
 import optax.contrib
 
@@ -35,23 +32,6 @@ DEFAULTS = {
 }
 
 
-def in_default_float(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """`inner` with gradients, parameters and state in float32 (float64 under x64); updates of the parameters' types."""
-    inner = optax.with_extra_args_support(inner)
-
-    def init(params):
-        return inner.init(jax.tree.map(lambda p: jnp.array(p, float), params))  # a copy: mechanize keeps x_0 as it is given
-
-    def update(updates, state, params=None, **extra_args):
-        if params is None:
-            raise ValueError("Mechanic measures the way from its start: call update(updates, state, params)")
-        grads, x = optax.tree.cast(updates, float), optax.tree.cast(params, float)
-        steps, state = inner.update(grads, state, x, **extra_args)
-        return optax.tree.cast_like(steps, params), state
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
 def build(problem, hparams):
     """`weight_decay` is the base's, and scaled with its updates; `s_decay` is Mechanic's own, lambda of the paper."""
     schedule = schedules.warmup_cosine(
@@ -63,7 +43,6 @@ def build(problem, hparams):
     base = optax.adamw(
         schedule, b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"], weight_decay=hparams["weight_decay"]
     )
-    mechanic = optax.contrib.mechanize(
+    return optax.contrib.mechanize(
         base, weight_decay=hparams["s_decay"], s_init=hparams["s_init"], num_betas=hparams["num_betas"]
     )
-    return in_default_float(mechanic)

@@ -8,7 +8,7 @@ schedule's is 0 by default.
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-3, 1e-1),
@@ -38,10 +38,8 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.scale_by_radam(b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            optax.scale_by_learning_rate(schedule),
-        )
+    return optax.chain(
+        optax.scale_by_radam(b1=hparams["b1"], b2=hparams["b2"], eps=hparams["eps"]),
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.scale_by_learning_rate(schedule),
     )

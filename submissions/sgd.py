@@ -7,7 +7,7 @@ the gradient as that package does.
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-2, 3.0),
@@ -33,9 +33,7 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            optax.sgd(schedule, momentum=hparams["momentum"]),
-        )
+    return optax.chain(
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.sgd(schedule, momentum=hparams["momentum"]),
     )

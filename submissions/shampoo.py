@@ -108,7 +108,7 @@ def scale_by_shampoo(problem, b1, b2, eps, grafting_eps, frequency, block_size) 
             factors.append(old)
         roots = jax.lax.cond(
             t % frequency == 0,
-            # One block after the other: on CPUs, decompositions of whole batches that run at once can wait for each other for ever.
+            # One block after the other: on CPUs, decompositions of batches that run at once can block each other.
             lambda: jax.tree.map(
                 lambda f: jax.lax.map(lambda block: _inverse_root(block / (1 - b2**t).astype(f.dtype), eps), f), factors
             ),

@@ -6,7 +6,7 @@ only compete with the gradient for the sign, so it is decoupled, as in the large
 
 import optax
 
-from algoperf_lite import precision, schedules, spec
+from algoperf_lite import schedules, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1e-4, 1e-2),
@@ -32,11 +32,9 @@ def build(problem, hparams):
         warmup_fraction=hparams["warmup_fraction"],
         horizon_fraction=hparams["horizon_fraction"],
     )
-    return precision.at_least_float32(
-        optax.chain(
-            optax.ema(hparams["beta"], debias=False),
-            optax.scale_by_sign(),
-            optax.add_decayed_weights(hparams["weight_decay"]),
-            optax.scale_by_learning_rate(schedule),
-        )
+    return optax.chain(
+        optax.ema(hparams["beta"], debias=False),
+        optax.scale_by_sign(),
+        optax.add_decayed_weights(hparams["weight_decay"]),
+        optax.scale_by_learning_rate(schedule),
     )

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import averaging, precision, spec
+from algoperf_lite import averaging, spec
 
 SPACE = {
     "learning_rate": spec.log_uniform(1.0, 1e4),
@@ -83,7 +83,7 @@ def build(problem, hparams):
         scale_by_tdog(hparams["reps_rel"], theta, hparams["eps"]),
         optax.scale_by_learning_rate(hparams["learning_rate"]),
     )
-    return averaging.polynomial_decay(precision.at_least_float32(tdog), hparams["averaging_alpha"])
+    return averaging.polynomial_decay((tdog), hparams["averaging_alpha"])
 
 
 eval_params = averaging.averaged_params

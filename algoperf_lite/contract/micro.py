@@ -1,0 +1,211 @@
+"""A submission on the micro workloads: is it finite, the same on eight devices, how much memory, what does a step cost?
+
+As a module (`python -m algoperf_lite.contract.micro SUBMISSION FILE`) it trains on as many devices as there are and writes
+what became of the parameters.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from algoperf_lite import config, engine, environment, registry, spec
+from algoperf_lite import mesh as meshes
+from algoperf_lite.contract.checking import Failure
+from algoperf_lite.contract.toy import point_of
+
+STEPS = 5
+DEPTH = 1  # of every model: the same kinds of parameters, sooner compiled
+SPREAD = "markov_lm"  # trained on eight devices too
+TIMED, BASELINE = "digits_vit", "sgd"
+BLOCKS, BLOCK_STEPS = 5, 8
+# Five steps are not worth a good program.
+HASTILY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class Single:
+    """A submission's start and its single step on a workload one layer deep, compiled for a mesh.
+
+    At its DEFAULTS, or the middle of its SPACE.
+    """
+
+    def __init__(
+        self, entry: registry.Submission, name: str, sizes: dict[str, int], options: Mapping[str, Any] | None = None
+    ):
+        workload = registry.load_workload(name, depth=DEPTH)
+        self.mesh, host = meshes.make(sizes), workload.load()
+        self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
+        point = point_of(entry)
+        self.hyper, self.key = engine.put_hyper(self.mesh, entry, point), engine.put_key(self.mesh, 0)
+        static = {k: v for k, v in entry.static(point).items() if k not in spec.RESERVED}
+        problem = workload.problem()
+
+        def start(key, hyper):
+            params, model_state = workload.init(jax.random.fold_in(key, 0))
+            tx = entry.build(problem, {**static, **hyper.hparams})
+            return engine.strong(engine.Carry(params, model_state, tx.init(params)))
+
+        with engine.blame(entry, f"init on {name}"):
+            shapes = jax.eval_shape(start, self.key, self.hyper)
+            where = meshes.shardings(self.mesh, shapes)
+            lowered = jax.jit(start, out_shardings=where).lower(self.key, self.hyper)
+        self.carry: engine.Carry = lowered.compile(options)(self.key, self.hyper)
+        step = engine.train_step(workload, entry, problem, static, self.mesh)
+        with engine.blame(entry, f"update on {name}"):
+            lowered = jax.jit(step, out_shardings=(where, meshes.replicated(self.mesh))).lower(
+                *(self.carry, self.hyper, self.data, self.key, self._number(0))
+            )
+        self._program = lowered.compile(options)
+        self.state_size = _bytes(shapes.opt_state) / _bytes(shapes.params)
+
+    def _number(self, step: int) -> jax.Array:
+        return meshes.put_replicated(self.mesh, np.int32(step))
+
+    def step(self, carry: engine.Carry, number: int) -> tuple[engine.Carry, jax.Array]:
+        """(carry, loss) after one step; the carry that is given stays."""
+        return self._program(carry, self.hyper, self.data, self.key, self._number(number))
+
+    def seconds(self, first: int, steps: int) -> float:
+        """Of that many steps from step `first` on, each by itself, so with the cost of a dispatch."""
+        carry, begin = self.carry, time.perf_counter()
+        for number in range(first, first + steps):
+            carry, _ = self.step(carry, number)
+        jax.block_until_ready(carry)
+        return time.perf_counter() - begin
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What became of STEPS steps. All parameters are one row."""
+
+    losses: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    state_size: float  # bytes of the optimizer's state over those of the parameters
+
+    @classmethod
+    def on(cls, entry: registry.Submission, name: str, sizes: dict[str, int]) -> "Trained":
+        """A workload and a mesh."""
+        single = Single(entry, name, sizes, HASTILY)
+        carry, losses = single.carry, []
+        for number in range(STEPS):
+            carry, loss = single.step(carry, number)
+            losses.append(float(loss))
+        return cls(np.array(losses), _row(single.carry.params), _row(carry.params), single.state_size)
+
+
+class OnWorkloads:
+    """The checks of one submission; its trainings are made when the first of them is asked for."""
+
+    def __init__(self, entry: registry.Submission):
+        self._entry, self._names = entry, config.load_benchmark("micro").workloads
+
+    @functools.cached_property
+    def _trained(self) -> dict[str, Trained | Exception]:
+        """By workload, and under `eight` that of SPREAD on eight devices."""
+
+        def one(name: str) -> Trained | Exception:
+            try:
+                if name == "eight":
+                    return _on_eight_devices(self._entry)
+                return Trained.on(self._entry, name, {"data": 1, "fsdp": 1})
+            except Exception as e:
+                return e
+
+        names = ["eight", *self._names]
+        with ThreadPoolExecutor(environment.usable_cores()) as pool:
+            return dict(zip(names, pool.map(one, names), strict=True))
+
+    def finite(self, entry: registry.Submission) -> str:
+        """Five steps on every micro workload (models one layer deep) stay finite."""
+        broken = []
+        for name in self._names:
+            found = self._trained[name]
+            if isinstance(found, Exception):
+                raise found
+            if not (np.all(np.isfinite(found.losses)) and np.all(np.isfinite(found.end))):
+                broken.append(f"{name} (losses {', '.join(f'{x:.3g}' for x in found.losses)})")
+        if broken:
+            raise Failure(f"not finite: {'; '.join(broken)}", "lower the default learning rate, or warm up")
+        return ", ".join(self._names)
+
+    def same_on_eight_devices(self, entry: registry.Submission) -> str:
+        """Eight devices train as one does."""
+        one, eight = self._trained[SPREAD], self._trained["eight"]
+        for found in (one, eight):
+            if isinstance(found, Exception):
+                raise found
+        way = np.linalg.norm(one.end - one.start)
+        apart = np.linalg.norm((eight.end - eight.start) - (one.end - one.start)) / max(way, 1e-30)
+        # Sums in another order turn the signs of gradients that are nothing but rounding; some methods see only signs.
+        if not (apart <= 0.25 and np.allclose(one.losses, eight.losses, rtol=1e-2)):
+            raise Failure(
+                f"after {STEPS} steps on {SPREAD} they are {apart:.2g} of the way apart",
+                "compute on whole arrays, the harness shards them; do not ask how many devices there are",
+            )
+        return f"after {STEPS} steps on {SPREAD} within {apart:.1g} of the way"
+
+    def memory(self, entry: registry.Submission) -> str:
+        """Memory of the optimizer's state."""
+        sizes = [found.state_size for name in self._names if isinstance(found := self._trained[name], Trained)]
+        low, high = min(sizes), max(sizes)
+        return (
+            f"{low:.2f} x the parameters" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f} x the parameters"
+        )
+
+    def cost(self, entry: registry.Submission) -> str:
+        """Cost of a step over plain SGD's."""
+        alone = {"data": 1, "fsdp": 1}
+        with ThreadPoolExecutor(environment.usable_cores()) as pool:
+            mine, sgd = pool.map(lambda e: Single(e, TIMED, alone), (entry, registry.load_submission(BASELINE)))
+        steps = -(-BLOCK_STEPS // entry.PERIOD) * entry.PERIOD  # whole periods of what is done every so often
+        mine.seconds(0, steps), sgd.seconds(0, steps)
+        ratios = []
+        for _ in range(BLOCKS):
+            a, b, c, d = (each.seconds(0, steps) for each in (mine, sgd, sgd, mine))
+            ratios.append((a + d) / (b + c))
+        return (
+            f"{np.median(ratios):.2f} x on {TIMED} ({min(ratios):.2f} to {max(ratios):.2f}); a board measures its own (P4)"
+        )
+
+
+def _on_eight_devices(entry: registry.Submission) -> Trained:
+    """In a process of its own, which is told of eight fake devices."""
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    env["PYTHONPATH"] = os.pathsep.join([str(registry.ROOT), os.environ.get("PYTHONPATH", "")])
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "trained.npz"
+        command = [sys.executable, "-m", __name__, entry.source, str(file)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        if done.returncode:
+            raise Failure((done.stderr.strip().splitlines() or ["it ended without a word"])[-1], "")
+        found = np.load(file)
+        return Trained(**{name: found[name] for name in found.files})
+
+
+def _main(source: str, file: str) -> None:
+    trained = Trained.on(registry.load_submission(source), SPREAD, {"data": 4, "fsdp": 2})
+    np.savez(file, **dataclasses.asdict(trained))
+
+
+def _row(tree: spec.PyTree) -> np.ndarray:
+    return np.concatenate([np.ravel(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)])
+
+
+def _bytes(tree: spec.PyTree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+if __name__ == "__main__":
+    environment.setup()
+    _main(*sys.argv[1:])
