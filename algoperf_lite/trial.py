@@ -255,9 +255,12 @@ def _reference_steps(job: Job, state: State, eval_s: float) -> float:
 
 
 def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray, ended: bool) -> str | None:
-    """The outcome at this evaluation, None to go on. A loss that is not finite is never a hit."""
+    """The outcome at this evaluation, None to go on.
+
+    A loss that is not finite, be it one of a step long ago that later steps undid, is the end and never a hit.
+    """
     workload = job.programs.bench.workload
-    if not np.isfinite(losses[-1]):
+    if not np.all(np.isfinite(losses)):
         return "target_reached" if state.hit else "diverged"
     value = event.validation[workload.metric]
     value = float("nan") if value is None else value  # NaN reaches nothing

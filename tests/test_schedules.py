@@ -769,6 +769,6 @@ def test_page_has_every_schedule_and_its_example_passes_every_check(tmp_path):
     (source,) = re.findall(r"```python\n(.*?)```", page, re.S)
     file = tmp_path / "example.py"
     file.write_text(source)
-    results = list(contract.validate_submission(str(file)))
+    results = list(contract.validate_submission(str(file), quick=True))
     assert len(results) > 5
     assert [r for r in results if not r.ok] == []

@@ -1,8 +1,4 @@
-"""A submission on the micro workloads: is it finite, the same on eight devices, how much memory, what does a step cost?
-
-As a module (`python -m algoperf_lite.contract.micro SUBMISSION FILE`) it trains on as many devices as there are and writes
-what became of the parameters.
-"""
+"""A submission on the micro workloads: is it finite, the same on eight devices, how much memory, what does a step cost?"""
 
 import dataclasses
 import functools
@@ -12,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,10 +101,14 @@ class Trained:
 
 
 class OnWorkloads:
-    """The checks of one submission; its trainings are made when the first of them is asked for."""
+    """The checks of one submission; its trainings are made when the first of them is asked for.
 
-    def __init__(self, entry: registry.Submission):
-        self._entry, self._names = entry, config.load_benchmark("micro").workloads
+    Args:
+      names: workloads, default those of the micro tier.
+    """
+
+    def __init__(self, entry: registry.Submission, names: Sequence[str] | None = None):
+        self._entry, self._names = entry, config.load_benchmark("micro").workloads if names is None else names
 
     @functools.cached_property
     def _trained(self) -> dict[str, Trained | Exception]:
@@ -185,7 +185,8 @@ def _on_eight_devices(entry: registry.Submission) -> Trained:
     env["PYTHONPATH"] = os.pathsep.join([str(registry.ROOT), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "trained.npz"
-        command = [sys.executable, "-m", __name__, entry.source, str(file)]
+        code = f"from {__name__} import write_trained; write_trained()"
+        command = [sys.executable, "-c", code, entry.source, str(file)]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         if done.returncode:
             raise Failure((done.stderr.strip().splitlines() or ["it ended without a word"])[-1], "")
@@ -193,7 +194,10 @@ def _on_eight_devices(entry: registry.Submission) -> Trained:
         return Trained(**{name: found[name] for name in found.files})
 
 
-def _main(source: str, file: str) -> None:
+def write_trained() -> None:
+    """What that process does: trains on all its eight devices and writes what became of it."""
+    source, file = sys.argv[1:]
+    environment.setup()
     trained = Trained.on(registry.load_submission(source), SPREAD, {"data": 4, "fsdp": 2})
     np.savez(file, **dataclasses.asdict(trained))
 
@@ -204,8 +208,3 @@ def _row(tree: spec.PyTree) -> np.ndarray:
 
 def _bytes(tree: spec.PyTree) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
-
-
-if __name__ == "__main__":
-    environment.setup()
-    _main(*sys.argv[1:])
