@@ -302,6 +302,85 @@ def test_batch_statistics_are_recomputed_at_the_evaluation_parameters(tmp_path):
     )
 
 
+# ----------------------------------------------------------------------------------------------- no credit for cheats
+
+STEPPING = """
+import time
+
+DEFAULTS = {{"learning_rate": 0.1}}
+SEEN = []
+
+
+def build(problem, hparams):
+    def update(grads, count, params=None):
+        SEEN.append(time.perf_counter())
+        {rate}
+        return jax.tree.map(lambda g: -rate * g, grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
+{more}
+"""
+
+
+@pytest.mark.parametrize("rate", ["rate = 0.1 / len(SEEN)", "rate = 0.1 * (SEEN[-1] % 1.0)"], ids=["globals", "clock"])
+def test_python_globals_and_the_clock_are_constants_of_all_trials(rate, tmp_path):
+    """No trial runs the file's Python, and the same seed gives the same bits before and after another trial."""
+    source = tiny_trial.write_submission(tmp_path, STEPPING.format(rate=rate, more=""))
+    programs = tiny_trial.aimed(tiny_trial.programs(source, target=2.0), validation_target=tiny_trial.UNREACHABLE)
+    seen = programs.submission.author_build.__globals__["SEEN"]
+    before, found = len(seen), []
+    for number, seed in enumerate((7, 8, 7)):
+        found.append(_bits(tiny_trial.run(tmp_path / str(number), tiny_trial.job(programs, seed=seed))[1]))
+    assert len(seen) == before > 0
+    assert found[0] == found[2] != found[1]
+
+
+def test_masked_nan_ends_the_trial_whatever_became_of_the_parameters(tmp_path):
+    """One step leaves parameters of infinite loss, the next puts the old ones back: the last loss is finite."""
+    source = tiny_trial.write_submission(
+        tmp_path,
+        """
+        DEFAULTS = {"learning_rate": 0.1}
+
+
+        def build(problem, hparams):
+            def update(grads, count, params=None):
+                # 1e38 everywhere makes logits, and with them the loss, infinite; taking it away again mends them.
+                jump = jnp.where(count == 10, 3e38, 0.0) - jnp.where(count == 11, 3e38, 0.0)
+                rate = jnp.where((count < 10) | (count > 11), 0.1, 0.0)
+                return jax.tree.map(lambda g: jump - rate * jnp.nan_to_num(g), grads), count + 1
+
+            return optax.GradientTransformation(lambda params: jnp.zeros([], jnp.int32), update)
+        """,
+    )
+    programs = tiny_trial.aimed(tiny_trial.programs(source, target=2.0), validation_target=tiny_trial.UNREACHABLE)
+    key, hyper = programs.key(7), programs.hyper({"learning_rate": 0.1})
+    carry, losses = programs.chunk(programs.fresh(key, hyper), hyper, programs.bench.data, key, programs.step_number(0))
+    assert np.all(np.isfinite(losses))
+    carry, losses = programs.chunk(carry, hyper, programs.bench.data, key, programs.step_number(8))
+    assert not np.all(np.isfinite(losses))
+    assert np.isfinite(losses[-1])
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(carry.params))
+    outcome, events = tiny_trial.run(tmp_path, tiny_trial.job(programs))
+    assert (outcome.outcome, outcome.step, outcome.last_step, len(events)) == ("diverged", None, 16, 2)
+
+
+def test_eval_params_cannot_steer_training(tmp_path):
+    """Losses are those of a training without them, to the bit, whatever they return and keep."""
+    more = """
+
+def eval_params(opt_state, params):
+    SEEN.append(params)
+    return jax.tree.map(lambda p: 0 * p + len(SEEN), params)
+"""
+    losses = {}
+    for name, tail in (("plain", ""), ("steering", more)):
+        source = tiny_trial.write_submission(tmp_path, STEPPING.format(rate="rate = 0.1", more=tail), name)
+        programs = tiny_trial.aimed(tiny_trial.programs(source, target=2.0), validation_target=tiny_trial.UNREACHABLE)
+        losses[name] = [e.train_loss for e in tiny_trial.run(tmp_path / f"{name}-run", tiny_trial.job(programs))[1]]
+    assert losses["plain"] == losses["steering"]
+
+
 # ------------------------------------------------------------------------------------------------------- failures
 
 
