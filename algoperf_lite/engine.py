@@ -18,7 +18,7 @@ import optax
 
 from algoperf_lite import errors, guard, spec
 from algoperf_lite import mesh as meshes
-from algoperf_lite.registry import Submission, where_in
+from algoperf_lite.submission import Submission
 
 SPLITS = ("eval_train", "validation", "test")
 
@@ -176,7 +176,7 @@ def extra_args(
     No more than that, since line searches forward what they do not know to `value_fn`.
 
     Args:
-      asked: some of `registry.EXTRA_ARGS`.
+      asked: some of `submission.EXTRA_ARGS`.
       loss: parameters -> scalar, on the step's own batch.
       key: the step's own, of no other use.
       part_loss, parts: `parts(k)` is the batch as a pytree with leading axis k, `part_loss(params, part)` the loss on one.
@@ -449,7 +449,8 @@ class blame:
             hint = f"\n  hyperparameters without a value in DEFAULTS must come from SPACE; asked for: {error}"
         message = str(error).strip().splitlines()
         raise errors.UserError(
-            f"{self.what} failed at {where_in(path, error)}: {type(error).__name__}: {message[0] if message else ''}{hint}"
+            f"{self.what} failed at {errors.where_in(path, error)}: {type(error).__name__}: "
+            f"{message[0] if message else ''}{hint}"
         ) from error
 
 

@@ -1,6 +1,8 @@
 """Errors that a user can mend: one message, no traceback, an exit code."""
 
 import difflib
+import pathlib
+import traceback
 from collections.abc import Iterable
 
 
@@ -33,3 +35,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
     if hint:
         lines.append(f"  {hint}")
     return UserError("\n".join(lines))
+
+
+def where_in(path: pathlib.Path | str, error: BaseException) -> str:
+    """`file:line` of the last frame of a traceback that lies in `path`."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from algoperf_lite import engine, mesh, spec
-from algoperf_lite.registry import Submission
+from algoperf_lite.submission import Submission
 
 
 def flops_per_step(

@@ -12,20 +12,19 @@ import importlib.metadata
 import importlib.util
 import pathlib
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from algoperf_lite import errors
 
 if TYPE_CHECKING:
-    from algoperf_lite import engine, spec
+    from algoperf_lite import spec
+    from algoperf_lite.submission import Submission
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAX_FILE_BYTES = 64 * 1024
 KINDS = ("workloads", "submissions", "benchmarks", "studies")
-EXTRA_ARGS = ("grad_fn", "hvp_fn", "key", "micro_grad_fn")
 
 
 def configs() -> pathlib.Path:
@@ -68,120 +67,7 @@ def _variant_names(tree: ast.Module) -> list[str]:
 # ------------------------------------------------------------------------------------------- submissions
 
 
-@dataclasses.dataclass(frozen=True)
-class Submission:
-    """A loaded submission. `build` and `eval_params` are what the engine calls; the rest is data.
-
-    Attributes:
-      name, source, sha256, doc: identity; `source` is what it was loaded by.
-      SPACE: mapping of search dimensions, list of fixed points, or None.
-      DEFAULTS: the workload-agnostic point, or None.
-      eval_params: function (opt_state, params) -> params, or None.
-      EXTRA_ARGS: further extra arguments of `update` it asks for, of the module's `EXTRA_ARGS`.
-      PERIOD: steps after which its work per step repeats (P4).
-    """
-
-    name: str
-    source: str
-    sha256: str
-    doc: str
-    SPACE: "spec.Space | list[dict[str, Any]] | None"
-    DEFAULTS: dict[str, Any] | None
-    eval_params: Callable | None
-    EXTRA_ARGS: tuple[str, ...]
-    PERIOD: int
-    author_build: Callable
-
-    driver: ClassVar[str] = "scan"  # how its trials run (P6)
-
-    def compile(self, bench: "engine.Bench", hparams: Mapping[str, Any]) -> "engine.Programs":
-        """Its programs on a workload, for all points that share the static part of `hparams`."""
-        from algoperf_lite import engine
-
-        return engine.compile_programs(bench, self, hparams)
-
-    def points(self, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
-        """Complete hyperparameters by study and trial (`search.points`)."""
-        from algoperf_lite import search
-
-        return search.points(self, ruleset, board_seed, studies)
-
-    def checks(self) -> list[tuple[Callable[..., str | None], str]]:
-        """What `validate` checks: functions of this entry, each with its mend."""
-        from algoperf_lite.contract import submissions
-
-        return submissions.CHECKS
-
-    def about(self) -> dict[str, Any]:
-        """What `describe` shows."""
-        return {
-            "submission": self.name,
-            "about": self.doc,
-            "sha256": self.sha256,
-            "DEFAULTS": self.DEFAULTS or "none: the self-tuning ruleset refuses it",
-            "SPACE": self.SPACE or "none: the external ruleset runs DEFAULTS, marked untuned",
-            "eval_params": "its own" if self.eval_params else "the trained parameters",
-            "EXTRA_ARGS": list(self.EXTRA_ARGS),
-            "PERIOD": self.PERIOD,
-        }
-
-    def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
-        """A complete point: DEFAULTS filled in, `one_minus_x` turned into `x`, reserved names kept.
-
-        Raises:
-          UserError: a name the submission does not know.
-        """
-        from algoperf_lite import spec
-
-        point = dict(self.DEFAULTS or {})
-        known = set(point)
-        for space in self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]:
-            known |= {_plain(name) for name in space}
-        known |= set(spec.RESERVED)
-        for name, value in hparams.items():
-            if _plain(name) not in known:
-                raise errors.unknown(f"hyperparameter of submission {self.name}", name, known)
-            point[_plain(name)] = 1 - value if name.startswith("one_minus_") else value
-        return point
-
-    def build(self, problem: "spec.Problem", hparams: Mapping[str, Any]):
-        """The author's `build` on a complete point, run in float32 or better (`precision.at_least_float32`).
-
-        Raises:
-          UserError: unknown hyperparameter, or a return value that is no gradient transformation.
-        """
-        import optax
-
-        from algoperf_lite import precision, spec
-
-        point = {k: v for k, v in self.resolve(hparams).items() if k not in spec.RESERVED}
-        tx = self.author_build(problem, point)
-        if not isinstance(tx, optax.GradientTransformation):
-            raise errors.UserError(
-                f"submission {self.name} ({self.source}): build returned {type(tx).__name__}, "
-                "accepted is an optax.GradientTransformation (init and update)"
-            )
-        return precision.at_least_float32(tx)
-
-    def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a complete point that changes the program: declared static, or not a float."""
-        from algoperf_lite import spec
-
-        space = self.SPACE if isinstance(self.SPACE, Mapping) else {}
-        traced = {_plain(n) for n, d in space.items() if not (isinstance(d, spec.Choice) and d.static)}
-        declared = {_plain(n) for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
-        return {
-            name: value
-            for name, value in point.items()
-            if name in declared or not (isinstance(value, float) or name in traced or name in spec.RESERVED)
-        }
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("one_minus_")
-
-
-def load_submission(name_or_path: str, *, name: str | None = None) -> Submission:
+def load_submission(name_or_path: str, *, name: str | None = None) -> "Submission":
     """Loads a submission by shipped name, path of a file, dotted path or entry point (`algoperf_lite.submissions`).
 
     A file that has AlgoPerf's functions in place of `build` is entered through the adapter (docs/algoperf_submissions.md);
@@ -194,7 +80,7 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
     Raises:
       UserError: unknown name, unreadable or oversized file, no `build`, malformed SPACE or DEFAULTS.
     """
-    from algoperf_lite import guard
+    from algoperf_lite import guard, submission
 
     source, space_file = split_space(name_or_path)
     path = _locate("submissions", source)
@@ -224,12 +110,12 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
         raise errors.UserError(f"submission {path}: eval_params must be a function (opt_state, params) -> params")
     extra = tuple(getattr(module, "EXTRA_ARGS", ()))
     for arg in extra:
-        if arg not in EXTRA_ARGS:
-            raise errors.unknown(f"extra argument in EXTRA_ARGS of {path}", arg, EXTRA_ARGS)
+        if arg not in submission.EXTRA_ARGS:
+            raise errors.unknown(f"extra argument in EXTRA_ARGS of {path}", arg, submission.EXTRA_ARGS)
     period = getattr(module, "PERIOD", 1)
     if not isinstance(period, int) or period < 1:
         raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
-    return Submission(
+    return submission.Submission(
         name=name or path.stem,
         source=str(name_or_path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -245,6 +131,7 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> Submission
 
 def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
     from algoperf_lite import spec
+    from algoperf_lite.submission import plain_name
 
     if defaults is not None:
         if not isinstance(defaults, dict) or not all(isinstance(k, str) for k in defaults):
@@ -252,7 +139,7 @@ def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
         for name in defaults:
             if name.startswith("one_minus_"):
                 raise errors.UserError(
-                    f"submission {path}: DEFAULTS has {name!r}; DEFAULTS and build know {_plain(name)!r} only"
+                    f"submission {path}: DEFAULTS has {name!r}; DEFAULTS and build know {plain_name(name)!r} only"
                 )
     if space is None:
         return
@@ -267,7 +154,7 @@ def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
                     f"submission {path}: SPACE[{name!r}] is {dimension!r}; "
                     "accepted: spec.log_uniform(lo, hi), spec.uniform(lo, hi), spec.choice(values)"
                 )
-            if defaults is not None and _plain(name) not in {*defaults, *spec.RESERVED}:
+            if defaults is not None and plain_name(name) not in {*defaults, *spec.RESERVED}:
                 raise errors.unknown(f"name in SPACE of {path} that DEFAULTS lacks:", name, defaults)
 
 
@@ -311,7 +198,8 @@ def load_workload(name_or_path: str, **arguments: Any) -> "spec.Workload":
         raise
     except Exception as e:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        raise errors.UserError(f"workload {where_in(path, e)}: build({given}) failed: {type(e).__name__}: {e}") from e
+        what = f"workload {errors.where_in(path, e)}: build({given}) failed"
+        raise errors.UserError(f"{what}: {type(e).__name__}: {e}") from e
     return workload
 
 
@@ -447,11 +335,5 @@ def _import(path: pathlib.Path, what: str) -> ModuleType:
     except SyntaxError as e:  # of the file, or of one that it imports
         raise errors.UserError(f"{what} {e.filename or path}:{e.lineno}: not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
-        raise errors.UserError(f"{what} {where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
+        raise errors.UserError(f"{what} {errors.where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
     return module
-
-
-def where_in(path: pathlib.Path | str, error: BaseException) -> str:
-    """`file:line` of the last frame of a traceback that lies in `path`."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)

@@ -7,7 +7,7 @@ directory (PROTOCOL P4, P18).
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from algoperf_lite import __version__, config, cost, engine, environment, errors
 from algoperf_lite.clock import Clock
 from algoperf_lite.data import fetch
 from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
+from algoperf_lite.submission import Submission
 
 REFERENCE = "nadamw"
 UNREACHABLE = 1e30  # stands for the target that a workload does not have yet, where nothing is ranked
@@ -61,7 +62,7 @@ class Runner:
         self._mesh = mesh.make(request.mesh)
         self._benches: dict[str, engine.Bench] = {}
         self._programs: dict[tuple[str, str, str], engine.Programs] = {}
-        self._submissions: dict[str, registry.Submission] = {}
+        self._submissions: dict[str, Submission] = {}
 
     @property
     def ranks(self) -> bool:
@@ -341,7 +342,7 @@ class Runner:
 
     # -- what is compiled once and kept
 
-    def _submission(self, name: str, source: str) -> registry.Submission:
+    def _submission(self, name: str, source: str) -> Submission:
         if source not in self._submissions:
             self._submissions[source] = registry.load_submission(source, name=name)
         return self._submissions[source]
@@ -357,7 +358,7 @@ class Runner:
                 self.tell("data", workload=name)
                 self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self._mesh)
             self.tell("compile", workload=name, entrant=entrant)
-            self._programs[key] = submission.compile(self._benches[name], hparams)
+            self._programs[key] = _programs(self._benches[name], submission, hparams)
         return self._programs[key]
 
     def _reference(self, name: str, info: records.WorkloadInfo, driver: str) -> engine.Programs:
@@ -404,6 +405,15 @@ def _refuse(pairs: list[tuple[str, Any, Any]], directory: RunDirectory) -> None:
                 f"{directory.path} has {what} {there}, this command asks for {asked}; "
                 "repeat the command that began it, or choose another --out"
             )
+
+
+def _programs(bench: engine.Bench, submission: Submission, hparams: Mapping[str, Any]) -> engine.Programs:
+    """By the submission's driver (P6): of a native one, or of one of AlgoPerf's files."""
+    if submission.driver == "scan":
+        return engine.compile_programs(bench, submission, hparams)
+    from algoperf_lite.adapters.algoperf import programs
+
+    return programs.compile_programs(bench, submission, hparams)
 
 
 def _changed(name: str, source: str, before: str, after: str, directory: RunDirectory) -> errors.UserError:

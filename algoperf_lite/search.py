@@ -3,12 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from algoperf_lite import __version__, errors, records
-
-if TYPE_CHECKING:
-    from algoperf_lite.registry import Submission
 
 EXTERNAL_POINTS = 5
 SELF_TUNING_FACTOR = 1.5
@@ -47,7 +44,19 @@ def quasi_random(space: Mapping[str, Any], n: int, seed: int) -> list[dict[str, 
     return [{name: space[name].at(float(u)) for name, u in zip(names, row, strict=True)} for row in quantiles]
 
 
-def points(submission: "Submission", ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
+class Tunable(Protocol):
+    """What of a submission says which points it may be run at."""
+
+    name: str
+    source: str
+    SPACE: Any
+    DEFAULTS: dict[str, Any] | None
+
+    def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """A complete point."""
+
+
+def points(submission: Tunable, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
     """Complete hyperparameters by study and trial.
 
     Raises:

@@ -27,6 +27,7 @@ import optax
 
 from algoperf_lite import cli, engine, environment, errors, mesh, records, registry, spec
 from algoperf_lite.clock import Clock
+from algoperf_lite.submission import Submission
 
 
 def shortened(workload: spec.Workload) -> spec.Workload:
@@ -36,9 +37,7 @@ def shortened(workload: spec.Workload) -> spec.Workload:
     return dataclasses.replace(workload, evaluations=evaluations) if too_long else workload
 
 
-def by_hand(
-    workload: spec.Workload, bench: engine.Bench, submission: registry.Submission, hparams: dict, *, scan: bool = False
-):
+def by_hand(workload: spec.Workload, bench: engine.Bench, submission: Submission, hparams: dict, *, scan: bool = False):
     """A training loop as one would write it without the harness; shares no code with the engine."""
     tx = submission.build(workload.problem(), hparams)
     key = jax.random.key(0)

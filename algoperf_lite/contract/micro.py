@@ -19,6 +19,7 @@ from algoperf_lite import config, engine, environment, registry, spec
 from algoperf_lite import mesh as meshes
 from algoperf_lite.contract.checking import Failure
 from algoperf_lite.contract.toy import point_of
+from algoperf_lite.submission import Submission
 
 STEPS = 5
 DEPTH = 1  # of every model: the same kinds of parameters, sooner compiled
@@ -35,9 +36,7 @@ class Single:
     At its DEFAULTS, or the middle of its SPACE.
     """
 
-    def __init__(
-        self, entry: registry.Submission, name: str, sizes: dict[str, int], options: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, entry: Submission, name: str, sizes: dict[str, int], options: Mapping[str, Any] | None = None):
         workload = registry.load_workload(name, depth=DEPTH)
         self.mesh, host = meshes.make(sizes), workload.load()
         self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
@@ -90,7 +89,7 @@ class Trained:
     state_size: float  # bytes of the optimizer's state over those of the parameters
 
     @classmethod
-    def on(cls, entry: registry.Submission, name: str, sizes: dict[str, int]) -> "Trained":
+    def on(cls, entry: Submission, name: str, sizes: dict[str, int]) -> "Trained":
         """A workload and a mesh."""
         single = Single(entry, name, sizes, HASTILY)
         carry, losses = single.carry, []
@@ -107,7 +106,7 @@ class OnWorkloads:
       names: workloads, default those of the micro tier.
     """
 
-    def __init__(self, entry: registry.Submission, names: Sequence[str] | None = None):
+    def __init__(self, entry: Submission, names: Sequence[str] | None = None):
         self._entry, self._names = entry, config.load_benchmark("micro").workloads if names is None else names
 
     @functools.cached_property
@@ -126,7 +125,7 @@ class OnWorkloads:
         with ThreadPoolExecutor(environment.usable_cores()) as pool:
             return dict(zip(names, pool.map(one, names), strict=True))
 
-    def finite(self, entry: registry.Submission) -> str:
+    def finite(self, entry: Submission) -> str:
         """Five steps on every micro workload (models one layer deep) stay finite."""
         broken = []
         for name in self._names:
@@ -139,7 +138,7 @@ class OnWorkloads:
             raise Failure(f"not finite: {'; '.join(broken)}", "lower the default learning rate, or warm up")
         return ", ".join(self._names)
 
-    def same_on_eight_devices(self, entry: registry.Submission) -> str:
+    def same_on_eight_devices(self, entry: Submission) -> str:
         """Eight devices train as one does."""
         one, eight = self._trained[SPREAD], self._trained["eight"]
         for found in (one, eight):
@@ -155,7 +154,7 @@ class OnWorkloads:
             )
         return f"after {STEPS} steps on {SPREAD} within {apart:.1g} of the way"
 
-    def memory(self, entry: registry.Submission) -> str:
+    def memory(self, entry: Submission) -> str:
         """Memory of the optimizer's state."""
         sizes = [found.state_size for name in self._names if isinstance(found := self._trained[name], Trained)]
         low, high = min(sizes), max(sizes)
@@ -163,7 +162,7 @@ class OnWorkloads:
             f"{low:.2f} x the parameters" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f} x the parameters"
         )
 
-    def cost(self, entry: registry.Submission) -> str:
+    def cost(self, entry: Submission) -> str:
         """Cost of a step over plain SGD's."""
         alone = {"data": 1, "fsdp": 1}
         with ThreadPoolExecutor(environment.usable_cores()) as pool:
@@ -179,7 +178,7 @@ class OnWorkloads:
         )
 
 
-def _on_eight_devices(entry: registry.Submission) -> Trained:
+def _on_eight_devices(entry: Submission) -> Trained:
     """In a process of its own, which is told of eight fake devices."""
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     env["PYTHONPATH"] = os.pathsep.join([str(registry.ROOT), os.environ.get("PYTHONPATH", "")])

@@ -9,16 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algoperf_lite import checkpoint, engine, errors, guard, registry, spec
+from algoperf_lite import checkpoint, engine, errors, guard, spec
 from algoperf_lite.contract.checking import Check, Failure
 from algoperf_lite.contract.micro import OnWorkloads
 from algoperf_lite.contract.toy import Toy, toy_loss, toy_params
+from algoperf_lite.submission import Submission
 
 GOOD = (1.0,)
 REFUSALS = (errors.UserError, TypeError, ValueError, NotImplementedError)
 
 
-def _has_points(entry: registry.Submission) -> str:
+def _has_points(entry: Submission) -> str:
     """SPACE or DEFAULTS are there."""
     if entry.SPACE is None and entry.DEFAULTS is None:
         raise Failure("neither SPACE nor DEFAULTS", "add DEFAULTS = {...} (self-tuning) or SPACE = {...} (external)")
@@ -26,7 +27,7 @@ def _has_points(entry: registry.Submission) -> str:
     return "runs under: " + ", ".join([*rulesets, "external" + ("" if entry.SPACE else " (untuned)")])
 
 
-def _traceable(entry: registry.Submission) -> str:
+def _traceable(entry: Submission) -> str:
     """build and init are traceable, numeric hyperparameters as scalars, for every value of a static choice."""
     toy = Toy(entry)
     with engine.blame(entry, "build"):
@@ -39,7 +40,7 @@ def _traceable(entry: registry.Submission) -> str:
     return f"{len(toy.traced)} traced, {len(toy.static)} static hyperparameters"
 
 
-def _keeps_shapes(entry: registry.Submission) -> None:
+def _keeps_shapes(entry: Submission) -> None:
     """update keeps the structure, shapes and types of parameters and state."""
     _check_shapes(Toy(entry))
 
@@ -51,7 +52,7 @@ def _check_shapes(toy: Toy) -> None:
     engine.check_shapes("state after an update", state, after)
 
 
-def _nothing_smuggled(entry: registry.Submission) -> None:
+def _nothing_smuggled(entry: Submission) -> None:
     """No large constant, callback or effect in the traced programs."""
     toy = Toy(entry)
     with guard.nothing_left_behind("tracing"):
@@ -60,7 +61,7 @@ def _nothing_smuggled(entry: registry.Submission) -> None:
         guard.check_program(jax.make_jaxpr(toy.step)(toy.params, state, toy.traced), "update")
 
 
-def _finite(entry: registry.Submission) -> str:
+def _finite(entry: Submission) -> str:
     """Ten steps on a convex toy problem stay finite."""
     toy = Toy(entry)
     params, _ = toy.train(10 * GOOD)
@@ -70,7 +71,7 @@ def _finite(entry: registry.Submission) -> str:
     return f"loss {before:.4g} -> {after:.4g}"
 
 
-def _zero_gradients(entry: registry.Submission) -> None:
+def _zero_gradients(entry: Submission) -> None:
     """Gradients of zero leave everything finite, and training goes on after them."""
     toy = Toy(entry)
     for scales, when in ((5 * (0.0,), "after 5 steps"), (2 * (0.0,) + 3 * GOOD, "after 2 and 3 with others")):
@@ -78,7 +79,7 @@ def _zero_gradients(entry: registry.Submission) -> None:
             raise Failure(f"a value is not finite {when}", "guard divisions by norms of the gradient with an eps")
 
 
-def _nan_gradients(entry: registry.Submission) -> str:
+def _nan_gradients(entry: Submission) -> str:
     """A gradient that is NaN shows in the parameters, or is left out and training goes on."""
     toy = Toy(entry)
     struck = toy.train((*GOOD, float("nan")))
@@ -95,7 +96,7 @@ def _nan_gradients(entry: registry.Submission) -> str:
     return "the step is left out; its loss, where NaN, still ends the trial as diverged"
 
 
-def _scalars(entry: registry.Submission) -> None:
+def _scalars(entry: Submission) -> None:
     """0-d leaves are trained, among others and alone."""
     for params in (toy_params(), {"scale": jnp.ones(())}):
         before = params["scale"]
@@ -106,7 +107,7 @@ def _scalars(entry: registry.Submission) -> None:
             raise Failure(f"a scalar parameter is {float(after)} after ten steps, {float(before)} before", "mind ndim == 0")
 
 
-def _bfloat16(entry: registry.Submission) -> str:
+def _bfloat16(entry: Submission) -> str:
     """bfloat16 parameters are refused, or trained as float32 ones within their rounding."""
     steps, narrow = 10, jax.tree.map(lambda x: x.astype(jnp.bfloat16), toy_params())
     wide = jax.tree.map(lambda x: x.astype(jnp.float32), narrow)
@@ -126,7 +127,7 @@ def _bfloat16(entry: registry.Submission) -> str:
     return f"within {gap / max(way, 1e-30):.1g} of the float32 run's way"
 
 
-def _restarts(entry: registry.Submission) -> None:
+def _restarts(entry: Submission) -> None:
     """A restart from a checkpoint gives the same bits."""
     whole = Toy(entry).train(6 * GOOD)
     half = Toy(entry).train(3 * GOOD)
@@ -138,7 +139,7 @@ def _restarts(entry: registry.Submission) -> None:
         raise Failure("the restarted run differs", "keep all memory in the optimizer state, none in Python")
 
 
-def _deterministic(entry: registry.Submission) -> None:
+def _deterministic(entry: Submission) -> None:
     """Two traces give the same program, and two runs the same bits."""
     toys = Toy(entry), Toy(entry)
     traces = [str(jax.make_jaxpr(t.step)(t.params, jax.eval_shape(t.init, t.params, t.traced), t.traced)) for t in toys]
@@ -149,7 +150,7 @@ def _deterministic(entry: registry.Submission) -> None:
         raise Failure("the second run differs", mend)
 
 
-def _eval_params(entry: registry.Submission) -> str:
+def _eval_params(entry: Submission) -> str:
     """eval_params returns parameters of the same shapes."""
     if entry.eval_params is None:
         return "none: evaluated at the trained parameters"
@@ -175,7 +176,7 @@ CHECKS: list[Check] = [
 ]
 
 
-def on_workloads(entry: registry.Submission) -> list[Check]:
+def on_workloads(entry: Submission) -> list[Check]:
     """The checks that train on the micro workloads; what several of them look at is made once."""
     found = OnWorkloads(entry)
     return [

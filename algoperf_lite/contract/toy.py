@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import engine, registry, spec
+from algoperf_lite import engine, spec
+from algoperf_lite.submission import Submission
 
 STEP_BUDGET = 100
 BATCH_SIZE = 8
@@ -28,7 +29,7 @@ def toy_loss(params: spec.PyTree, shift: jax.typing.ArrayLike = 0.0) -> jax.Arra
     return jnp.sum(jnp.stack([jnp.sum((leaf - 0.5 - shift) ** 2) for leaf in jax.tree.leaves(params)]))
 
 
-def point_of(entry: registry.Submission) -> dict[str, Any]:
+def point_of(entry: Submission) -> dict[str, Any]:
     """DEFAULTS, else the middle of SPACE, else its first point."""
     if entry.DEFAULTS is not None:
         return entry.resolve({})
@@ -45,9 +46,7 @@ class Toy:
       params: other ones than `toy_params()`.
     """
 
-    def __init__(
-        self, entry: registry.Submission, changed: Mapping[str, Any] | None = None, params: spec.PyTree | None = None
-    ):
+    def __init__(self, entry: Submission, changed: Mapping[str, Any] | None = None, params: spec.PyTree | None = None):
         self.entry, self.params = entry, toy_params() if params is None else params
         self.problem = spec.Problem.from_params(self.params, step_budget=STEP_BUDGET, batch_size=BATCH_SIZE)
         point = {**point_of(entry), **(changed or {})}

@@ -56,7 +56,7 @@ def compiled(source, point=None, **variant):
     """Programs of a file on the tiny workload, with its first point unless another is given."""
     entry = registry.load_submission(source)
     point = entry.points("external", 0, 1)[0][0] if point is None else point
-    return entry.compile(tiny_trial.bench(target=tiny_trial.UNREACHABLE, **variant), point)
+    return adapter.compile_programs(tiny_trial.bench(target=tiny_trial.UNREACHABLE, **variant), entry, point)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_workload_whose_loss_is_not_linear_in_the_smoothing_is_refused(native):
 
     bench = tiny_trial.aimed(native, loss=bent).bench
     with pytest.raises(errors.UserError, match="workload tiny: its loss is not linear in label_smoothing"):
-        registry.load_submission(STOPPING).compile(bench, {})
+        adapter.compile_programs(bench, registry.load_submission(STOPPING), {})
 
 
 # ----------------------------------------------------------------------------------------------- steps on a workload

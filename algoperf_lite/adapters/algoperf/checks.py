@@ -10,7 +10,7 @@ import numpy as np
 from algoperf_lite.adapters.algoperf import driving, space
 from algoperf_lite.adapters.algoperf import spec as ap
 from algoperf_lite.adapters.algoperf.entry import Entry, convention
-from algoperf_lite.contract import Failure
+from algoperf_lite.contract.checking import Failure
 
 STEPS = 10
 BATCH = 8  # per device

@@ -1,14 +1,14 @@
-"""A submission file as an entrant of a board: what `registry.Submission` is for a native one."""
+"""A submission file as an entrant of a board: what `submission.Submission` is for a native one."""
 
 import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from algoperf_lite import engine, errors, search
+from algoperf_lite import errors, search
 from algoperf_lite.adapters.algoperf import file as files
 from algoperf_lite.adapters.algoperf import space
-from algoperf_lite.registry import Submission
+from algoperf_lite.submission import Submission
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +21,6 @@ class Entry(Submission):
     file: files.File
 
     driver: ClassVar[str] = "dispatch"
-
-    def compile(self, bench: engine.Bench, hparams: Mapping[str, Any]) -> engine.Programs:
-        """Compiles what serves the file on a workload, and rehearses a few steps, which tells whether it can run."""
-        from algoperf_lite.adapters.algoperf import programs
-
-        return programs.compile_programs(bench, self, hparams)
 
     def points(self, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
         """Points by study and trial: those of a list in its order, the same in every study; of ranges AlgoPerf's Halton
@@ -63,12 +57,6 @@ class Entry(Submission):
     def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """What is no float, and may change what a step costs."""
         return {name: value for name, value in point.items() if not isinstance(value, float)}
-
-    def checks(self) -> list[Any]:
-        """What `validate` checks."""
-        from algoperf_lite.adapters.algoperf import checks
-
-        return checks.Checks(self).all()
 
     def about(self) -> dict[str, Any]:
         """What `describe` shows."""

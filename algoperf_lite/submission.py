@@ -1,0 +1,104 @@
+"""A loaded submission: what the engine calls of a file, and its points. Loading it is `registry.load_submission`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import optax
+
+from algoperf_lite import errors, precision, search, spec
+
+EXTRA_ARGS = ("grad_fn", "hvp_fn", "key", "micro_grad_fn")
+"""Extra arguments of `update` that a submission may ask for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """A loaded submission. `build` and `eval_params` are what the engine calls; the rest is data.
+
+    Attributes:
+      name, source, sha256, doc: identity; `source` is what it was loaded by.
+      SPACE: mapping of search dimensions, list of fixed points, or None.
+      DEFAULTS: the workload-agnostic point, or None.
+      eval_params: function (opt_state, params) -> params, or None.
+      EXTRA_ARGS: further extra arguments of `update` it asks for, of `EXTRA_ARGS` above.
+      PERIOD: steps after which its work per step repeats (P4).
+    """
+
+    name: str
+    source: str
+    sha256: str
+    doc: str
+    SPACE: spec.Space | list[dict[str, Any]] | None
+    DEFAULTS: dict[str, Any] | None
+    eval_params: Callable | None
+    EXTRA_ARGS: tuple[str, ...]
+    PERIOD: int
+    author_build: Callable
+
+    driver: ClassVar[str] = "scan"  # how its trials run (P6)
+
+    def points(self, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
+        """Complete hyperparameters by study and trial (`search.points`)."""
+        return search.points(self, ruleset, board_seed, studies)
+
+    def about(self) -> dict[str, Any]:
+        """What `describe` shows."""
+        return {
+            "submission": self.name,
+            "about": self.doc,
+            "sha256": self.sha256,
+            "DEFAULTS": self.DEFAULTS or "none: the self-tuning ruleset refuses it",
+            "SPACE": self.SPACE or "none: the external ruleset runs DEFAULTS, marked untuned",
+            "eval_params": "its own" if self.eval_params else "the trained parameters",
+            "EXTRA_ARGS": list(self.EXTRA_ARGS),
+            "PERIOD": self.PERIOD,
+        }
+
+    def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """A complete point: DEFAULTS filled in, `one_minus_x` turned into `x`, reserved names kept.
+
+        Raises:
+          UserError: a name the submission does not know.
+        """
+        point = dict(self.DEFAULTS or {})
+        known = set(point)
+        for space in self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]:
+            known |= {plain_name(name) for name in space}
+        known |= set(spec.RESERVED)
+        for name, value in hparams.items():
+            if plain_name(name) not in known:
+                raise errors.unknown(f"hyperparameter of submission {self.name}", name, known)
+            point[plain_name(name)] = 1 - value if name.startswith("one_minus_") else value
+        return point
+
+    def build(self, problem: spec.Problem, hparams: Mapping[str, Any]):
+        """The author's `build` on a complete point, run in float32 or better (`precision.at_least_float32`).
+
+        Raises:
+          UserError: unknown hyperparameter, or a return value that is no gradient transformation.
+        """
+        point = {k: v for k, v in self.resolve(hparams).items() if k not in spec.RESERVED}
+        tx = self.author_build(problem, point)
+        if not isinstance(tx, optax.GradientTransformation):
+            raise errors.UserError(
+                f"submission {self.name} ({self.source}): build returned {type(tx).__name__}, "
+                "accepted is an optax.GradientTransformation (init and update)"
+            )
+        return precision.at_least_float32(tx)
+
+    def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a complete point that changes the program: declared static, or not a float."""
+        space = self.SPACE if isinstance(self.SPACE, Mapping) else {}
+        traced = {plain_name(n) for n, d in space.items() if not (isinstance(d, spec.Choice) and d.static)}
+        declared = {plain_name(n) for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
+        return {
+            name: value
+            for name, value in point.items()
+            if name in declared or not (isinstance(value, float) or name in traced or name in spec.RESERVED)
+        }
+
+
+def plain_name(name: str) -> str:
+    """`one_minus_b1` -> `b1`, as `build` and DEFAULTS know it."""
+    return name.removeprefix("one_minus_")
