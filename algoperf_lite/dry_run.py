@@ -147,7 +147,7 @@ class DryRunner(runner.Runner):
             seed=benchmark.seed,
             smoke=benchmark.smoke,
             platform=jax.default_backend(),
-            devices=self._mesh.size,
+            devices=self._compiled.mesh.size,
             rows=rows,
             compile_cache_bytes=sum(p.stat().st_size for p in files),
         )
@@ -183,8 +183,8 @@ class DryRunner(runner.Runner):
         )
         began = time.perf_counter()
         try:
-            programs = self._compiled(first.workload, info, first.entrant, source, first.hparams)
-            reference = self._reference(first.workload, info, first.driver)
+            programs = self._compiled.programs(first.workload, info, first.entrant, source, first.hparams)
+            reference = self._compiled.reference(first.workload, info, first.driver)
             set_up_s = time.perf_counter() - began
             self.tell("time", workload=first.workload, entrant=first.entrant)
             step_s, reference_s = self._timed(programs, first.hparams), self._timed(reference, info.reference)

@@ -85,6 +85,15 @@ def anywhere(value: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.bool_(value))))
 
 
+def crowded(limit: pathlib.Path = pathlib.Path("/proc/sys/vm/max_map_count")) -> bool:
+    """Whether this process nears the kernel's limit of memory mappings: a compiled program takes hundreds, and beyond the
+    limit XLA ends the process. False where the kernel does not say."""
+    try:
+        return pathlib.Path("/proc/self/maps").read_bytes().count(b"\n") > int(limit.read_text()) / 2
+    except (OSError, ValueError):
+        return False
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

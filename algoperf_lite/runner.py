@@ -5,20 +5,18 @@ directory (PROTOCOL P4, P18).
 """
 
 import dataclasses
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from algoperf_lite import __version__, config, cost, engine, environment, errors, mesh, records, registry, search, trial
+from algoperf_lite import __version__, config, cost, environment, errors, mesh, records, registry, search, trial
 from algoperf_lite.clock import Clock
+from algoperf_lite.compiled import REFERENCE, Compiled
 from algoperf_lite.data import fetch
 from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
-from algoperf_lite.submission import Submission
 
-REFERENCE = "nadamw"
 UNREACHABLE = 1e30  # stands for the target that a workload does not have yet, where nothing is ranked
 
 
@@ -59,10 +57,7 @@ class Runner:
         stop: Callable[[], bool] = lambda: False,
     ):
         self.request, self.directory, self.clock, self.tell, self.stop = request, directory, clock, tell, stop
-        self._mesh = mesh.make(request.mesh)
-        self._benches: dict[str, engine.Bench] = {}
-        self._programs: dict[tuple[str, str, str], engine.Programs] = {}
-        self._submissions: dict[str, Submission] = {}
+        self._compiled = Compiled(mesh.make(request.mesh), tell)
 
     @property
     def ranks(self) -> bool:
@@ -114,7 +109,7 @@ class Runner:
         )
         if not sources:
             raise errors.UserError(f"benchmark {file.name} has no submissions; name some: --submissions nadamw,my.py")
-        hashes = [self._submission(name, source).sha256 for name, source in sources.items()]
+        hashes = [self._compiled.submission(name, source).sha256 for name, source in sources.items()]
         seed = file.seed if request.seed is None else request.seed
         if old is not None and request.nonce is not None and request.nonce == old.nonce:
             seed = old.seed
@@ -130,7 +125,7 @@ class Runner:
             source=request.source or file.name,
             version=file.version,
             ruleset=file.ruleset,
-            reference_sha256=self._submission(REFERENCE, REFERENCE).sha256,
+            reference_sha256=self._compiled.submission(REFERENCE, REFERENCE).sha256,
             seed=seed,
             nonce=request.nonce,
             studies=studies,
@@ -174,14 +169,14 @@ class Runner:
         reference, where = dict(workload.reference), "target record"
         if not reference:
             reference, where = {}, "nadamw's DEFAULTS: the workload names no reference"
-        mesh.check_batch(self._mesh, workload.name, workload.batch_size)
+        mesh.check_batch(self._compiled.mesh, workload.name, workload.batch_size)
         never = UNREACHABLE if workload.direction == "max" else -UNREACHABLE
         names = ("version", "family", "tier", "metric", "direction")
         more = ("step_budget", "evaluations", "batch_size", "provisional", "seed_sd", "reference_steps")
         return records.WorkloadInfo(
             source=source,
             sha256=registry.file_sha256("workloads", source),
-            reference=self._submission(REFERENCE, REFERENCE).resolve(reference),
+            reference=self._compiled.submission(REFERENCE, REFERENCE).resolve(reference),
             reference_source=where,
             validation_target=never if math.isnan(target) else target,
             test_target=never if math.isnan(workload.test_target) else workload.test_target,
@@ -189,7 +184,7 @@ class Runner:
         )
 
     def _entrant(self, name: str, source: str, ruleset: str, seed: int, studies: int) -> Entrant:
-        submission = self._submission(name, source)
+        submission = self._compiled.submission(name, source)
         points = submission.points(ruleset, seed, studies)
         return Entrant(
             name=name,
@@ -237,9 +232,9 @@ class Runner:
     def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
         costs = msgspec.to_builtins(benchmark.costs)
         missing = self._without_cost(benchmark)
-        for name, entrant, _, hparams in missing:  # what cannot run is refused before anything is timed
+        for name, entrant, _, hparams in () if benchmark.smoke else missing:  # refused before anything is timed
             try:
-                self._compiled(name, benchmark.workloads[name], entrant.name, entrant.source, hparams)
+                self._compiled.programs(name, benchmark.workloads[name], entrant.name, entrant.source, hparams)
             except Exception as e:
                 if not trial.is_out_of_memory(e):
                     raise
@@ -267,8 +262,8 @@ class Runner:
         info = benchmark.workloads[name]
         try:
             return cost.cost(
-                self._compiled(name, info, entrant.name, entrant.source, hparams),
-                self._reference(name, info, entrant.driver),
+                self._compiled.programs(name, info, entrant.name, entrant.source, hparams),
+                self._compiled.reference(name, info, entrant.driver),
                 hparams,
                 info.reference,
                 benchmark.budget_factor,
@@ -330,8 +325,8 @@ class Runner:
         costs = benchmark.costs[spec.entrant][spec.workload][search.static_key(entrant, spec.hparams)]
         return trial.Job(
             spec=spec,
-            programs=self._compiled(spec.workload, info, entrant.name, entrant.source, spec.hparams),
-            reference=self._reference(spec.workload, info, spec.driver),
+            programs=self._compiled.programs(spec.workload, info, entrant.name, entrant.source, spec.hparams),
+            reference=self._compiled.reference(spec.workload, info, spec.driver),
             reference_hparams=info.reference,
             build_s=costs.build_s,
             budget_factor=benchmark.budget_factor,
@@ -339,37 +334,6 @@ class Runner:
             checkpoint_every_s=self.request.checkpoint_every_s,
             host=environment.host_fingerprint(),
         )
-
-    # -- what is compiled once and kept
-
-    def _submission(self, name: str, source: str) -> Submission:
-        if source not in self._submissions:
-            self._submissions[source] = registry.load_submission(source, name=name)
-        return self._submissions[source]
-
-    def _compiled(
-        self, name: str, info: records.WorkloadInfo, entrant: str, source: str, hparams: dict[str, Any]
-    ) -> engine.Programs:
-        """One compilation per (workload, submission file, static hyperparameters)."""
-        submission = self._submission(entrant, source)
-        key = (name, submission.sha256, json.dumps(submission.static(hparams), sort_keys=True))
-        if key not in self._programs:
-            if name not in self._benches:
-                self.tell("data", workload=name)
-                self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self._mesh)
-            self.tell("compile", workload=name, entrant=entrant)
-            self._programs[key] = _programs(self._benches[name], submission, hparams)
-        return self._programs[key]
-
-    def _reference(self, name: str, info: records.WorkloadInfo, driver: str) -> engine.Programs:
-        """The reference under an entrant's driver: each is measured against its like (P6)."""
-        scanned = self._compiled(name, info, REFERENCE, REFERENCE, info.reference)
-        if driver == "scan":
-            return scanned
-        key = (name, scanned.submission.sha256, driver)
-        if key not in self._programs:
-            self._programs[key] = engine.dispatched(scanned, info.reference)
-        return self._programs[key]
 
 
 def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> None:
@@ -405,15 +369,6 @@ def _refuse(pairs: list[tuple[str, Any, Any]], directory: RunDirectory) -> None:
                 f"{directory.path} has {what} {there}, this command asks for {asked}; "
                 "repeat the command that began it, or choose another --out"
             )
-
-
-def _programs(bench: engine.Bench, submission: Submission, hparams: Mapping[str, Any]) -> engine.Programs:
-    """By the submission's driver (P6): of a native one, or of one of AlgoPerf's files."""
-    if submission.driver == "scan":
-        return engine.compile_programs(bench, submission, hparams)
-    from algoperf_lite.adapters.algoperf import programs
-
-    return programs.compile_programs(bench, submission, hparams)
 
 
 def _changed(name: str, source: str, before: str, after: str, directory: RunDirectory) -> errors.UserError:
