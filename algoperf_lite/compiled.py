@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
 from algoperf_lite import engine, environment, records, registry
 from algoperf_lite.submission import Submission
 
@@ -19,11 +21,20 @@ class Compiled:
 
     Args:
       tell: hears (phase, **facts) of what is compiled.
+      hastily: compile for a few steps of which none is timed.
       crowded: whether programs must go before another is made.
     """
 
-    def __init__(self, mesh, tell: Callable[..., None], crowded: Callable[[], bool] = environment.crowded):
+    def __init__(
+        self,
+        mesh: jax.sharding.Mesh,
+        tell: Callable[..., None],
+        *,
+        hastily: bool = False,
+        crowded: Callable[[], bool] = environment.crowded,
+    ):
         self.mesh, self._tell, self._crowded = mesh, tell, crowded
+        self._options = engine.HASTILY if hastily else None
         self._submissions: dict[str, Submission] = {}
         self._benches: dict[str, engine.Bench] = {}
         self._programs: dict[Key, engine.Programs] = {}  # the latest used last
@@ -45,7 +56,7 @@ class Compiled:
             self._make_room(name)
             if name not in self._benches:
                 self._tell("data", workload=name)
-                self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self.mesh)
+                self._benches[name] = engine.compile_bench(registry.load_workload(info.source), self.mesh, self._options)
             self._tell("compile", workload=name, entrant=entrant)
             found = _compile(self._benches[name], submission, hparams)
             first = self._compile_s.setdefault(key, found.compile_s)

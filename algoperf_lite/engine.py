@@ -21,6 +21,8 @@ from algoperf_lite import mesh as meshes
 from algoperf_lite.submission import Submission
 
 SPLITS = ("eval_train", "validation", "test")
+HASTILY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compiler options for programs that run a few steps only: half the time to compile, slower steps."""
 
 
 class Carry(NamedTuple):
@@ -51,6 +53,7 @@ class Bench:
     init: Callable  # (key) -> (params, model_state)
     evaluate: Callable  # (params, model_state, batch) -> sums
     compile_s: float
+    options: dict[str, Any] | None = None  # of the compiler, for these programs and all submissions'
 
     def metrics(self, params: spec.PyTree, model_state: spec.PyTree, split: str) -> dict[str, float | None]:
         """Metrics of one split, None where not finite; sums are added up in float64 on the host."""
@@ -225,8 +228,12 @@ def strong(tree: spec.PyTree) -> spec.PyTree:
 # ------------------------------------------------------------------------------------------------ compilation
 
 
-def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
-    """Loads the data, puts it on the mesh and compiles what every submission shares. All of it uncharged."""
+def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh, options: dict[str, Any] | None = None) -> Bench:
+    """Loads the data, puts it on the mesh and compiles what every submission shares. All of it uncharged.
+
+    Args:
+      options: of the compiler, such as `HASTILY` where nothing is timed.
+    """
     meshes.check_batch(mesh, workload.name, workload.batch_size)
     host = workload.load()
     data = meshes.put_replicated(mesh, {k: v for k, v in host.items() if k not in SPLITS})
@@ -236,10 +243,10 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
     shapes = jax.eval_shape(workload.init, key)
     shardings = meshes.shardings(mesh, shapes)
     init = jax.jit(lambda k: strong(workload.init(jax.random.fold_in(k, 0))), out_shardings=shardings)
-    init = init.lower(key).compile()
+    init = init.lower(key).compile(options)
     params, model_state = abstract(shapes, shardings)
     evaluate = jax.jit(workload.evaluate, out_shardings=meshes.replicated(mesh))
-    evaluate = evaluate.lower(params, model_state, splits["validation"][0]).compile()
+    evaluate = evaluate.lower(params, model_state, splits["validation"][0]).compile(options)
     bench = Bench(
         workload=workload,
         problem=workload.problem(),
@@ -250,6 +257,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh) -> Bench:
         init=init,
         evaluate=evaluate,
         compile_s=time.perf_counter() - start,
+        options=options,
     )
     params, model_state = init(key)
     for split in SPLITS:  # warm-up (P1)
@@ -322,7 +330,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
                 traced = jax.jit(function, out_shardings=out, donate_argnums=donate).trace(*args)
                 guard.check_program(traced.jaxpr, f"{what}: {name}")
                 lowered = traced.lower()
-            return lowered.compile()
+            return lowered.compile(bench.options)
 
         init_program = compiled("init", opt_init, params, hyper, out=opt_shardings)
         chunk = compiled(

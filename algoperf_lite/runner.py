@@ -57,7 +57,7 @@ class Runner:
         stop: Callable[[], bool] = lambda: False,
     ):
         self.request, self.directory, self.clock, self.tell, self.stop = request, directory, clock, tell, stop
-        self._compiled = Compiled(mesh.make(request.mesh), tell)
+        self._compiled = Compiled(mesh.make(request.mesh), tell, hastily=request.smoke)
 
     @property
     def ranks(self) -> bool:

@@ -23,9 +23,9 @@ def store(monkeypatch):
         found = engine.Programs(bench, submission, *[None] * 4, None, compile_s=float(len(made)), build_s=0.0)
         return found
 
-    monkeypatch.setattr(engine, "compile_bench", lambda workload, mesh: f"bench {workload.name}")
+    monkeypatch.setattr(engine, "compile_bench", lambda workload, mesh, options: f"bench {workload.name}")
     monkeypatch.setattr(engine, "compile_programs", compile_programs)
-    found = Compiled(None, lambda phase, **facts: None, lambda: len(found._programs) >= found.room)
+    found = Compiled(None, lambda phase, **facts: None, crowded=lambda: len(found._programs) >= found.room)
     found.room, found.made = 100, made
     return found
 
@@ -64,6 +64,15 @@ def test_a_program_that_is_made_again_keeps_the_time_of_its_first_compilation(st
     assert first is not again
     assert first.compile_s == again.compile_s == 1.0
     assert len(store.made) == 3
+
+
+def test_only_boards_that_time_nothing_compile_hastily(monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "compile_bench", lambda workload, mesh, options: asked.append(options))
+    monkeypatch.setattr(engine, "compile_programs", lambda *_: engine.Programs(*[None] * 7, compile_s=1.0, build_s=0.0))
+    for hastily in (False, True):
+        Compiled(None, lambda phase, **facts: None, hastily=hastily).programs("a", INFO, "sgd", "sgd", {})
+    assert asked == [None, engine.HASTILY]
 
 
 def test_room_is_told_by_the_kernels_limit(tmp_path):

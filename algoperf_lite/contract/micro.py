@@ -26,8 +26,6 @@ DEPTH = 1  # of every model: the same kinds of parameters, sooner compiled
 SPREAD = "markov_lm"  # trained on eight devices too
 TIMED, BASELINE = "digits_vit", "sgd"
 BLOCKS, BLOCK_STEPS = 5, 8
-# Five steps are not worth a good program.
-HASTILY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Single:
@@ -91,7 +89,7 @@ class Trained:
     @classmethod
     def on(cls, entry: Submission, name: str, sizes: dict[str, int]) -> "Trained":
         """A workload and a mesh."""
-        single = Single(entry, name, sizes, HASTILY)
+        single = Single(entry, name, sizes, engine.HASTILY)
         carry, losses = single.carry, []
         for number in range(STEPS):
             carry, loss = single.step(carry, number)
