@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from algoperf_lite import engine, mesh, spec
+from algoperf_lite import engine, mesh, spec, training
 from algoperf_lite.submission import Submission
 
 
@@ -43,14 +43,14 @@ def step_flops(
     static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
     number: Any = jax.ShapeDtypeStruct((), np.float32)
     traced = {k: number for k in sorted(hparams) if k not in static and k not in spec.RESERVED}
-    hyper = engine.Hyper(traced, spec.Reg(*(number for _ in spec.RESERVED)))
+    hyper = training.Hyper(traced, spec.Reg(*(number for _ in spec.RESERVED)))
     key = jax.random.key(0)
-    params, model_state = jax.eval_shape(lambda k: engine.strong(workload.init(k)), key)
+    params, model_state = jax.eval_shape(lambda k: training.strong(workload.init(k)), key)
     opt_state = jax.eval_shape(
-        lambda p, h: engine.strong(submission.build(problem, {**static, **h.hparams}).init(p)), params, hyper
+        lambda p, h: training.strong(submission.build(problem, {**static, **h.hparams}).init(p)), params, hyper
     )
-    step = engine.train_step(workload, submission, problem, static, devices)
-    carry = engine.Carry(params, model_state, opt_state)
+    step = training.train_step(workload, submission, problem, static, devices)
+    carry = training.Carry(params, model_state, opt_state)
     return count_flops(jax.make_jaxpr(step)(carry, hyper, data, key, jax.ShapeDtypeStruct((), np.int32)))
 
 

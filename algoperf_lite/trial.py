@@ -14,7 +14,8 @@ import numpy as np
 
 from algoperf_lite import checkpoint, errors, records
 from algoperf_lite.clock import Clock, charged_reference_steps, drift
-from algoperf_lite.engine import Carry, Programs, Repeated, evaluation_state
+from algoperf_lite.engine import Programs, Repeated, evaluation_state
+from algoperf_lite.training import Carry
 
 REFERENCE_TIMINGS = 3  # of one interval each in a block; their median is the block, one disturbed timing is not
 REFERENCE_FIRST, REFERENCE_EVERY = 20, 60  # intervals: three timings every 60 are 5 % of the run (P5)

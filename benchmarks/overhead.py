@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from algoperf_lite import cli, engine, environment, errors, mesh, records, registry, spec
+from algoperf_lite import cli, engine, environment, errors, mesh, records, registry, spec, training
 from algoperf_lite.clock import Clock
 from algoperf_lite.submission import Submission
 
@@ -59,7 +59,7 @@ def by_hand(workload: spec.Workload, bench: engine.Bench, submission: Submission
 
     compiled = jax.jit(scanned if scan else step, donate_argnums=0)
     params, model_state = jax.jit(workload.init)(key)
-    states = [engine.strong((params, model_state, jax.jit(tx.init)(params)))]
+    states = [training.strong((params, model_state, jax.jit(tx.init)(params)))]
     every = jnp.arange(workload.interval, dtype=jnp.int32)
     numbers = [every] if scan else [jnp.int32(i) for i in range(workload.interval)]
 
@@ -80,7 +80,7 @@ def in_harness(programs: engine.Programs, hparams: dict, clock: Clock):
     """One interval as the trial loop runs it, with all that stands around the charged call."""
     hyper, key, data = programs.hyper(hparams), programs.key(0), programs.bench.data
     params, model_state = programs.start(key)
-    state = [engine.Carry(params, model_state, programs.opt_init(params, hyper))]
+    state = [training.Carry(params, model_state, programs.opt_init(params, hyper))]
 
     def block() -> float:
         jax.block_until_ready(state)
@@ -98,7 +98,7 @@ def dispatched(programs: engine.Programs, hparams: dict):
     step = engine.dispatch_step(programs, hparams)
     hyper, key, data = programs.hyper(hparams), programs.key(0), programs.bench.data
     params, model_state = programs.start(key)
-    state = [engine.Carry(params, model_state, programs.opt_init(params, hyper))]
+    state = [training.Carry(params, model_state, programs.opt_init(params, hyper))]
     numbers = [programs.step_number(i) for i in range(programs.bench.workload.interval)]
 
     def block() -> float:

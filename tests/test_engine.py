@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from algoperf_lite import engine, errors, mesh, registry, spec
+from algoperf_lite import engine, errors, mesh, registry, spec, training
 from algoperf_lite.clock import CompilationCounter
-from algoperf_lite.engine import Carry
+from algoperf_lite.training import Carry
 from tests import tiny_trial
 from tests.assets import tiny
 from tests.workloads.cases import CASES, LITE
@@ -499,7 +499,7 @@ def test_evaluation_batches_cover_a_split_once():
 
 def test_metrics_are_sums_in_float64_over_all_batches():
     bench = tiny_trial.bench()
-    params, model_state = bench.init(engine.put_key(bench.mesh, 0))
+    params, model_state = bench.init(training.put_key(bench.mesh, 0))
     data = bench.workload.load()["validation"]
     whole = bench.workload.evaluate(params, model_state, {**data, "mask": jnp.ones(200)})
     found = bench.metrics(params, model_state, "validation")
@@ -521,7 +521,7 @@ def test_gathered_rows_reach_finalise_in_order_and_without_padding(devices):
 
     workload = dataclasses.replace(base, evaluate=evaluate, finalise=finalise, gathered=("x", "label"))
     bench = engine.compile_bench(workload, mesh.make({"data": devices, "fsdp": 1}))
-    key = engine.put_key(bench.mesh, 0)
+    key = training.put_key(bench.mesh, 0)
     metrics = bench.metrics(*bench.init(key), "validation")
     split = workload.load()["validation"]  # 200 examples in batches of 64
     np.testing.assert_array_equal(seen["x"], split["x"])

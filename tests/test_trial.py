@@ -13,7 +13,7 @@ import pytest
 
 from algoperf_lite import checkpoint, config, engine, errors, records, runner, trial
 from algoperf_lite.clock import Clock
-from algoperf_lite.engine import Carry
+from algoperf_lite.training import Carry
 from tests import tiny_trial
 
 TIMES = {"train_time_s", "eval_charge_s", "submission_time_s", "reference_steps", "eval_time_s"}

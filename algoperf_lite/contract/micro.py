@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from algoperf_lite import config, engine, environment, registry, spec
+from algoperf_lite import config, engine, environment, registry, spec, training
 from algoperf_lite import mesh as meshes
 from algoperf_lite.contract.checking import Failure
 from algoperf_lite.contract.toy import point_of
@@ -39,21 +39,21 @@ class Single:
         self.mesh, host = meshes.make(sizes), workload.load()
         self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
         point = point_of(entry)
-        self.hyper, self.key = engine.put_hyper(self.mesh, entry, point), engine.put_key(self.mesh, 0)
+        self.hyper, self.key = training.put_hyper(self.mesh, entry, point), training.put_key(self.mesh, 0)
         static = {k: v for k, v in entry.static(point).items() if k not in spec.RESERVED}
         problem = workload.problem()
 
         def start(key, hyper):
             params, model_state = workload.init(jax.random.fold_in(key, 0))
             tx = entry.build(problem, {**static, **hyper.hparams})
-            return engine.strong(engine.Carry(params, model_state, tx.init(params)))
+            return training.strong(training.Carry(params, model_state, tx.init(params)))
 
         with engine.blame(entry, f"init on {name}"):
             shapes = jax.eval_shape(start, self.key, self.hyper)
             where = meshes.shardings(self.mesh, shapes)
             lowered = jax.jit(start, out_shardings=where).lower(self.key, self.hyper)
-        self.carry: engine.Carry = lowered.compile(options)(self.key, self.hyper)
-        step = engine.train_step(workload, entry, problem, static, self.mesh)
+        self.carry: training.Carry = lowered.compile(options)(self.key, self.hyper)
+        step = training.train_step(workload, entry, problem, static, self.mesh)
         with engine.blame(entry, f"update on {name}"):
             lowered = jax.jit(step, out_shardings=(where, meshes.replicated(self.mesh))).lower(
                 *(self.carry, self.hyper, self.data, self.key, self._number(0))
@@ -64,7 +64,7 @@ class Single:
     def _number(self, step: int) -> jax.Array:
         return meshes.put_replicated(self.mesh, np.int32(step))
 
-    def step(self, carry: engine.Carry, number: int) -> tuple[engine.Carry, jax.Array]:
+    def step(self, carry: training.Carry, number: int) -> tuple[training.Carry, jax.Array]:
         """(carry, loss) after one step; the carry that is given stays."""
         return self._program(carry, self.hyper, self.data, self.key, self._number(number))
 

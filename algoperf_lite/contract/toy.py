@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import engine, spec
+from algoperf_lite import spec, training
 from algoperf_lite.submission import Submission
 
 STEP_BUDGET = 100
@@ -56,7 +56,7 @@ class Toy:
 
     def init(self, params, traced):
         """The optimizer's state."""
-        return engine.strong(self.entry.build(self.problem, {**self.static, **traced}).init(params))
+        return training.strong(self.entry.build(self.problem, {**self.static, **traced}).init(params))
 
     def step(self, params, state, traced, number=0, gradient_scale=1.0):
         """(params, state) after one update; `gradient_scale` multiplies the gradient, not the loss."""
@@ -70,17 +70,17 @@ class Toy:
             return part_loss(p, 0.0)
 
         value, grad = jax.value_and_grad(loss)(params)
-        extra = engine.extra_args(
+        extra = training.extra_args(
             self.entry.EXTRA_ARGS,
             value=value,
             grad=grad,
             loss=loss,
             key=jax.random.fold_in(jax.random.key(0), number),
             part_loss=part_loss,
-            parts=lambda k: jnp.mean(engine.split(jnp.linspace(-1.0, 1.0, BATCH_SIZE), k, BATCH_SIZE), axis=1),
+            parts=lambda k: jnp.mean(training.split(jnp.linspace(-1.0, 1.0, BATCH_SIZE), k, BATCH_SIZE), axis=1),
         )
         updates, state = tx.update(grad, state, params, **extra)
-        return engine.strong(optax.apply_updates(params, updates)), engine.strong(state)
+        return training.strong(optax.apply_updates(params, updates)), training.strong(state)
 
     def start(self):
         """(params, state) before the first step."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from algoperf_lite import engine, registry, spec
+from algoperf_lite import registry, spec, training
 from tests.submissions.problem import NoisyQuadratic, Trajectory
 
 BUDGET = 100
@@ -48,7 +48,7 @@ def drive(
                 return part_loss(p, linear)
 
             value, grad = jax.value_and_grad(loss)(params)
-            extra = engine.extra_args(
+            extra = training.extra_args(
                 entry.EXTRA_ARGS, value=value, grad=grad, loss=loss, key=key, part_loss=part_loss, parts=parts.__getitem__
             )
             updates, state = tx.update(grad, state, params, **extra)

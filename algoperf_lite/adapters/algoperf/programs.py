@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from algoperf_lite import engine, errors, guard, spec
+from algoperf_lite import engine, errors, guard, spec, training
 from algoperf_lite import mesh as meshes
 from algoperf_lite.adapters.algoperf import file as files
 from algoperf_lite.adapters.algoperf import workload as workloads
@@ -144,7 +144,7 @@ def compile_programs(bench: engine.Bench, entry: Entry, hparams: Mapping[str, An
         raise errors.UserError(f"submission {entry.name}: an AlgoPerf file runs in one process")
     workload, mesh = bench.workload, bench.mesh
     layout = (Pmap if entry.file.pmap else Jit)(list(mesh.devices.flat))
-    key, number = engine.put_key(mesh, 0), np.int32(0)
+    key, number = training.put_key(mesh, 0), np.int32(0)
     shapes = jax.eval_shape(workload.init, key)
 
     def batch(data, key, number):
