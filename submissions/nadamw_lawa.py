@@ -40,6 +40,7 @@ def scale_by_nadam(b1, b2, eps) -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         _, state = adam.update(updates, state, params)  # for its moments
+        assert isinstance(state, optax.ScaleByAdamState)
         nesterov = optax.tree.bias_correction(optax.tree.update_moment(updates, state.mu, b1, 1), b1, state.count)
         nu_hat = optax.tree.bias_correction(state.nu, b2, state.count)
         return jax.tree.map(lambda n, v: n / (jnp.sqrt(v) + eps), nesterov, nu_hat), state
