@@ -1,11 +1,13 @@
 """Averages of the iterates as evaluation parameters: wrappers for any optax transformation, training untouched."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
+
+State = TypeVar("State")
 
 
 class AveragedState(NamedTuple):
@@ -64,9 +66,9 @@ def _averaged(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def averaged_params(opt_state: AveragedState, params: optax.Params) -> optax.Params:
-    """The average, as `eval_params`; `params` are the trained parameters, whose types it has."""
-    return jax.tree.map(lambda avg, p: avg.astype(p.dtype), opt_state.average, params)
+def averaged_params(opt_state: optax.OptState, params: optax.Params) -> optax.Params:
+    """The average, as `eval_params`, whatever wraps it; `params` are the trained parameters, whose types it has."""
+    return optax.tree.cast_like(state_of(AveragedState, opt_state).average, params)
 
 
 class LawaState(NamedTuple):
@@ -122,14 +124,28 @@ def lawa(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def lawa_params(opt_state: LawaState, params: optax.Params) -> optax.Params:
-    """The checkpoints' mean, as `eval_params`; until there are k of them, the trained parameters `params`."""
+def lawa_params(opt_state: optax.OptState, params: optax.Params) -> optax.Params:
+    """The checkpoints' mean, as `eval_params`, whatever wraps it; until there are k of them, the trained parameters."""
+    state = state_of(LawaState, opt_state)
 
     def mean(checkpoints, p):
         average = jnp.mean(checkpoints.astype(jnp.promote_types(p.dtype, jnp.float32)), axis=0)
-        return jnp.where(opt_state.saved >= len(checkpoints), average.astype(p.dtype), p)
+        return jnp.where(state.saved >= len(checkpoints), average.astype(p.dtype), p)
 
-    return jax.tree.map(mean, opt_state.checkpoints, params)
+    return jax.tree.map(mean, state.checkpoints, params)
+
+
+def state_of(kind: type[State], opt_state: optax.OptState) -> State:
+    """The one state of a kind in an optimizer's state, be it the whole of it or a part of a chain's.
+
+    Raises:
+      ValueError: there is none, or there are several.
+    """
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, kind))
+    found = [part for part in parts if isinstance(part, kind)]
+    if len(found) != 1:
+        raise ValueError(f"the optimizer's state holds {len(found)} of {kind.__name__}, expected is one")
+    return found[0]
 
 
 def _copy(p: jax.Array) -> jax.Array:

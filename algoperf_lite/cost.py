@@ -95,7 +95,7 @@ def uncached() -> Iterator[None]:
     """Compiles without the persistent cache inside; JAX remembers whether it is in use, so it is told to forget."""
     from jax.experimental.compilation_cache import compilation_cache
 
-    before = jax.config.jax_enable_compilation_cache
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]: defined at run time
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()
     try:

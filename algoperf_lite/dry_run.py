@@ -114,7 +114,10 @@ class DryRun(Struct, frozen=True, kw_only=True):
 class DryRunner(runner.Runner):
     """A `Runner` that tells what it would do."""
 
-    ranks = False
+    @property
+    def ranks(self) -> bool:
+        """Never: nothing is run."""
+        return False
 
     def gather(self) -> DryRun:
         """Compiles and times what the missing trials need.
@@ -138,7 +141,7 @@ class DryRunner(runner.Runner):
             self._row(benchmark, specs, entrants[group[1]].source, group[2], group in unmeasured)
             for group, specs in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
         ]
-        cache = jax.config.jax_compilation_cache_dir
+        cache = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: defined at run time
         files = [p for p in pathlib.Path(cache).rglob("*") if p.is_file()] if cache else []
         return DryRun(
             benchmark=benchmark.name,

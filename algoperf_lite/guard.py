@@ -100,7 +100,7 @@ def _open_files() -> set[str]:
     import jax
 
     own = [str(pathlib.Path(p).resolve()) for p in (sys.prefix, sys.base_prefix)]
-    cache = jax.config.jax_compilation_cache_dir
+    cache = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: defined at run time
     if cache:
         own.append(str(pathlib.Path(cache).resolve()))
     found = set()

@@ -10,7 +10,8 @@ def at_least_float32(inner: optax.GradientTransformation) -> optax.GradientTrans
 
     Several of optax's methods keep their sums in the lowest type among the parameters, and in bfloat16 a sum of equal
     terms stops at 256 of them. Wider types than float32 are left as they are. Every array of the first state is a buffer
-    of its own, so that parameters and state can be donated together.
+    of its own, so that parameters and state can be donated together. Extra arguments are passed on as they are: functions
+    of the parameters get wide ones.
     """
     inner = optax.with_extra_args_support(inner)
 

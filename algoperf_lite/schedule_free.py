@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from algoperf_lite import precision
+from algoperf_lite import averaging, precision
 from algoperf_lite.schedules import Schedule
 
 
@@ -27,7 +27,7 @@ class ScheduleFreeState(NamedTuple):
     count: jax.Array  # int32 scalar, updates so far
     largest: jax.Array  # scalar, the largest learning rate so far
     weight_sum: jax.Array  # scalar
-    z: optax.Params  # of the parameters' shapes and types
+    z: optax.Params  # of the parameters' shapes and types, float32 at least where the harness builds it
     x: optax.Params  # of the parameters' shapes, at least float32: a weight of 1/t does not move a bfloat16 average
 
 
@@ -72,12 +72,13 @@ def schedule_free(
         steps, base_state = base.update(updates, state.base, point, **extra_args)
         z = jax.tree.map(lambda z, u: (z + u).astype(z.dtype), state.z, steps)
         x = jax.tree.map(lambda x, z: ((1.0 - c) * x + c * z).astype(x.dtype), state.x, z)
-        moves = jax.tree.map(lambda x, z, y: (b1 * x + (1.0 - b1) * z - y).astype(y.dtype), x, z, params)
+        # b1 x + (1 - b1) z, in a form that is exactly y where the three are the same.
+        moves = jax.tree.map(lambda x, z, y: (x + (1.0 - b1) * (z - x) - y).astype(y.dtype), x, z, params)
         return moves, ScheduleFreeState(base_state, count, largest, weight_sum, z, x)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def eval_params(opt_state: ScheduleFreeState, params: optax.Params) -> optax.Params:
-    """x, in the parameters' types."""
-    return jax.tree.map(lambda x, p: x.astype(jnp.result_type(p)), opt_state.x, params)
+def eval_params(opt_state: optax.OptState, params: optax.Params) -> optax.Params:
+    """x, in the parameters' types, whatever wraps it."""
+    return optax.tree.cast_like(averaging.state_of(ScheduleFreeState, opt_state).x, params)

@@ -33,7 +33,7 @@ def build(problem, hparams):
         eps=hparams["eps"],
         weight_decay=hparams["weight_decay"],
     )
-    return averaging.polynomial_decay((dowg), hparams["averaging_alpha"])
+    return averaging.polynomial_decay(dowg, hparams["averaging_alpha"])
 
 
 eval_params = averaging.averaged_params

@@ -30,7 +30,7 @@ def build(problem, hparams):
         weight_decay=hparams["weight_decay"],
     )
     ldog = optax.partition(dict.fromkeys(jax.tree.leaves(names), dog), names)
-    return averaging.polynomial_decay((ldog), hparams["averaging_alpha"])
+    return averaging.polynomial_decay(ldog, hparams["averaging_alpha"])
 
 
 eval_params = averaging.averaged_params

@@ -76,6 +76,5 @@ def build(problem, hparams):
 
 
 def eval_params(opt_state, params):
-    """The slow weights."""
-    del params
-    return opt_state.slow
+    """The slow weights, in the parameters' types."""
+    return optax.tree.cast_like(opt_state.slow, params)

@@ -42,7 +42,7 @@ def sharpness_aware(inner: optax.GradientTransformation, rho) -> optax.GradientT
         ascended = jax.tree.map(lambda p, g: p + (radius * g).astype(p.dtype), params, updates)
         return inner.update(grad_fn(ascended)[1], state, params, **extra)
 
-    return optax.GradientTransformationExtraArgs(inner.init, update)
+    return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
 
 
 def build(problem, hparams):

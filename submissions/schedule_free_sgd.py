@@ -15,7 +15,7 @@ SPACE = {
     "warmup_fraction": spec.uniform(0.0, 0.25),
 }
 # The package's 1.0 and 0.9. Its authors advise 10 to 50 times the learning rate of SGD with momentum and a schedule,
-# which is 0.2 at this scale, and a warm-up: 1.0 is the low end of that.
+# which is 0.2 at this scale, and a warm-up: 1.0 is half of the least of that.
 DEFAULTS = {
     "learning_rate": 1.0,
     "b1": 0.9,

@@ -58,11 +58,6 @@ def _turn_back(x, basis):
     return _turn(x, tuple(None if q is None else q.T for q in basis))
 
 
-def _statistics(g):
-    """What the two sides' averages are of."""
-    return g @ g.T, g.T @ g
-
-
 def _eigenbasis(statistic):
     return None if statistic is None else jnp.flip(jnp.linalg.eigh(statistic)[1], axis=1)
 
@@ -121,8 +116,8 @@ def soap(schedule, problem, b1, b2, eps, weight_decay, frequency, max_dim) -> op
         ]
 
         statistics = [
-            tuple(None if s is None else b2 * s + (1 - b2) * new for s, new in zip(old, _statistics(g), strict=True))
-            for old, g in zip(state.statistics, gradients, strict=True)
+            tuple(None if s is None else b2 * s + (1 - b2) * x @ x.T for s, x in zip(pair, (g, g.T), strict=True))
+            for pair, g in zip(state.statistics, gradients, strict=True)
         ]
 
         def first(_):

@@ -55,6 +55,7 @@ def scale_by_sophia(b1, b2, gamma, eps, update_interval) -> optax.GradientTransf
         del extra
 
         def estimate():
+            assert params is not None
             signs = optax.tree.random_like(key, params, jax.random.rademacher)
             diagonal = jax.tree.map(jnp.multiply, signs, hvp_fn(params, signs))
             return optax.tree.update_moment(diagonal, state.hessian, b2, 1)
@@ -64,7 +65,7 @@ def scale_by_sophia(b1, b2, gamma, eps, update_interval) -> optax.GradientTransf
         step = jax.tree.map(lambda m, h: jnp.clip(m / jnp.maximum(gamma * h, eps), -1.0, 1.0), mu, hessian)
         return step, SophiaState(jnp.asarray(optax.safe_increment(state.count)), mu, hessian)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
 
 
 def build(problem, hparams):

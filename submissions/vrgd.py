@@ -22,7 +22,8 @@ SPACE = {
     "weight_decay": spec.log_uniform(1e-4, 0.5),
     "warmup_fraction": spec.uniform(0.0, 0.25),
 }
-# Those of `adamw`; of the ratio, the paper's. "sgd" wants a learning rate some twenty times as large.
+# Those of `adamw` with twice its learning rate; of the ratio, the paper's. "sgd" wants a learning rate some twenty times as
+# large.
 DEFAULTS = {
     "base": "adam",
     "k": 8,
@@ -70,7 +71,7 @@ def scale_by_gsnr(k, gamma, b3) -> optax.GradientTransformationExtraArgs:
         step = jax.tree.map(lambda r, g: (r * jnp.mean(g, axis=0)).astype(g.dtype), corrected, parts)
         return step, GsnrState(count, average)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
 
 
 def build(problem, hparams):

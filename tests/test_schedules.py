@@ -112,6 +112,12 @@ def test_phases_without_steps_are_over_at_the_horizon(name, warmup, horizon):
     np.testing.assert_allclose(found[max(steps, 1) :], 0.1, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("warmup", "horizon"), [(1.0, 1.0), (0.0, 0.0), (1.0, 0.01), (0.5, 0.02)])
+def test_warmup_cosine_is_zero_from_the_horizon_on(warmup, horizon):
+    found = _values(schedules.warmup_cosine(1.0, 100, warmup_fraction=warmup, horizon_fraction=horizon), 150)
+    np.testing.assert_allclose(found[round(100 * horizon) :], 0.0, atol=1e-7)
+
+
 def test_cooldown_of_no_steps_drops_at_the_horizon():
     for shape in schedules.COOLDOWNS:
         schedule = schedules.wsd(1.0, 50, **PLAIN, cooldown_fraction=0.0, shape=shape, floor=0.25)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from algoperf_lite import spec, training
@@ -60,6 +61,11 @@ class Toy:
 
     def step(self, params, state, traced, number=0, gradient_scale=1.0):
         """(params, state) after one update; `gradient_scale` multiplies the gradient, not the loss."""
+        updates, state = self.update(params, state, traced, number, gradient_scale)
+        return training.strong(optax.apply_updates(params, updates)), state
+
+    def update(self, params, state, traced, number=0, gradient_scale=1.0):
+        """(updates, state) of that step."""
         tx = self.entry.build(self.problem, {**self.static, **traced})
 
         def part_loss(p, shift):  # with another target in every part of the batch
@@ -80,7 +86,7 @@ class Toy:
             parts=lambda k: jnp.mean(training.split(jnp.linspace(-1.0, 1.0, BATCH_SIZE), k, BATCH_SIZE), axis=1),
         )
         updates, state = tx.update(grad, state, params, **extra)
-        return training.strong(optax.apply_updates(params, updates)), training.strong(state)
+        return updates, training.strong(state)
 
     def start(self):
         """(params, state) before the first step."""
@@ -93,3 +99,13 @@ class Toy:
         for number, scale in enumerate(scales, first):
             params, state = step(params, state, self.traced, number, scale)
         return params, state
+
+    def way(self, count: int) -> spec.PyTree:
+        """Sum of the updates of that many steps from the start, in float64: what no parameter's rounding swallows."""
+        params, state = self.start()
+        update, total = jax.jit(self.update), jax.tree.map(lambda p: np.zeros(p.shape), self.params)
+        for number in range(count):
+            updates, state = update(params, state, self.traced, number)
+            params = optax.apply_updates(params, updates)
+            total = jax.tree.map(lambda t, u: t + np.asarray(u, np.float64), total, updates)
+        return total

@@ -1,5 +1,8 @@
 """What `validate` checks of a workload."""
 
+import itertools
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +67,12 @@ def _roles(workload: spec.Workload, data: dict) -> str:
             raise Failure(
                 f"{where}: {role.kind} of shape {leaf.shape} has fans {role.fan_in} and {role.fan_out}",
                 "fan_in and fan_out are products of the input and output axes",
+            )
+        if role.kind in spec.HIDDEN_KERNELS and role.fan_in not in itertools.accumulate(leaf.shape[:-1], operator.mul):
+            where = jax.tree_util.keystr(path)
+            raise Failure(
+                f"{where}: {role.kind} of shape {leaf.shape} has fan_in {role.fan_in}, which is no product of leading axes",
+                "store kernels with their input axes first, as flax does: methods for matrices read them so",
             )
     return f"{len(jax.tree.leaves(workload.roles))} parameters"
 

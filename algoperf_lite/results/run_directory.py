@@ -181,8 +181,8 @@ def _notes(benchmark: records.Benchmark, runs: Mapping[scoring.Key, Run], strays
     )
     for (name, outcome), n in sorted(crashed.items()):
         yield "failed", f"{name}: {errors.counted(n, 'trial')} ended with '{outcome.replace('_', ' ')}', a miss each."
-    scanned = [run for run in runs.values() if run.spec.driver == "scan" and run.outcome]
-    compiled = sum(run.outcome.compilations_while_charged > 0 for run in scanned)
+    scanned = [run.outcome for run in runs.values() if run.spec.driver == "scan" and run.outcome]
+    compiled = sum(outcome.compilations_while_charged > 0 for outcome in scanned)
     if compiled:
         yield "compiled", f"{errors.counted(compiled, 'trial')} compiled something on the clock: times may be too long."
 

@@ -21,9 +21,7 @@ def warmup_cosine(peak: Number, step_budget: int, *, warmup_fraction: Number, ho
         horizon = steps(horizon_fraction, step_budget)
         warmup = steps(warmup_fraction, horizon)
         rising = t / jnp.maximum(warmup, 1.0)
-        u = jnp.clip((t - warmup) / jnp.maximum(horizon - warmup, 1.0), 0.0, 1.0)
-        falling = 0.5 * (1.0 + jnp.cos(jnp.pi * u))
-        return jnp.asarray(peak, float) * jnp.where(t < warmup, rising, falling)
+        return jnp.asarray(peak, float) * jnp.where(t < warmup, rising, half_cosine(progress(t, warmup, horizon)))
 
     return schedule
 

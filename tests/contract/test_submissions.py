@@ -131,7 +131,7 @@ def test_wrong_bfloat16_training_is_measured(tmp_path):
     )
     ok, detail, _ = lines(tmp_path, body, "bfloat16")
     assert not ok
-    assert "away from the float32 run, which went" in detail
+    assert "away from the float32 run's, of norm" in detail
 
 
 def test_checks_on_workloads_pass_for_sgd_and_tell_the_state(tmp_path):
