@@ -1,4 +1,4 @@
-"""Drives a shipped submission on `problem.NoisyQuadratic`, in closed loop and in double precision."""
+"""Drives a shipped submission on `problem.NoisyQuadratic`, in closed loop, in double precision unless told otherwise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,10 +26,14 @@ def drive(
     *,
     step_budget: int = BUDGET,
     roles: spec.PyTree | None = None,
+    double: bool = True,
 ) -> Trajectory:
-    """Trajectory of a shipped submission at `hparams` (the rest from its DEFAULTS), as the engine would drive it."""
+    """Trajectory of a shipped submission at `hparams` (the rest from its DEFAULTS), as the engine would drive it.
+
+    `double`: in float64, else in float32, as the engine is.
+    """
     entry = registry.load_submission(name)
-    with jax.enable_x64(True):
+    with jax.enable_x64(double):
         params = jax.tree.map(jnp.asarray, problem.start)
         scale, noise = jax.tree.map(jnp.asarray, problem.scale), jax.tree.map(jnp.asarray, problem.noise)
         facts = spec.Problem.from_params(params, step_budget=step_budget, batch_size=4, roles=roles)
