@@ -87,6 +87,7 @@ def _compile(bench: engine.Bench, submission: Submission, hparams: Mapping[str, 
     """By the submission's driver (P6): of a native one, or of one of AlgoPerf's files."""
     if submission.driver == "scan":
         return engine.compile_programs(bench, submission, hparams)
-    from algoperf_lite.adapters.algoperf import programs
+    from algoperf_lite.adapters.algoperf import entry, programs
 
+    assert isinstance(submission, entry.Entry)
     return programs.compile_programs(bench, submission, hparams)

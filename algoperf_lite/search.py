@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from algoperf_lite import __version__, errors, records
 
@@ -44,20 +44,11 @@ def quasi_random(space: Mapping[str, Any], n: int, seed: int) -> list[dict[str, 
     return [{name: space[name].at(float(u)) for name, u in zip(names, row, strict=True)} for row in quantiles]
 
 
-class Tunable(Protocol):
-    """What of a submission says which points it may be run at."""
-
-    name: str
-    source: str
-    SPACE: Any
-    DEFAULTS: dict[str, Any] | None
-
-    def resolve(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
-        """A complete point."""
-
-
-def points(submission: Tunable, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
+def points(submission: Any, ruleset: str, board_seed: int, studies: int) -> list[list[dict[str, Any]]]:
     """Complete hyperparameters by study and trial.
+
+    Args:
+      submission: a `submission.Submission`, which is built on this module.
 
     Raises:
       UserError: self-tuning without DEFAULTS, external with fewer than five fixed points.

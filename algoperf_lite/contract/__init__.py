@@ -26,7 +26,9 @@ def validate_submission(name_or_path: str, *, quick: bool = False) -> Iterator[R
     yield Result("the file loads", True, f"sha256 {entry.sha256[:12]}")
     if entry.driver != "scan":
         from algoperf_lite.adapters.algoperf import checks
+        from algoperf_lite.adapters.algoperf.entry import Entry
 
+        assert isinstance(entry, Entry)
         yield from check(checks.Checks(entry).all(), entry)
         return
     runs = True

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,7 +34,7 @@ class Single:
     At its DEFAULTS, or the middle of its SPACE.
     """
 
-    def __init__(self, entry: Submission, name: str, sizes: dict[str, int], options: Mapping[str, Any] | None = None):
+    def __init__(self, entry: Submission, name: str, sizes: dict[str, int], options: dict[str, Any] | None = None):
         workload = registry.load_workload(name, depth=DEPTH)
         self.mesh, host = meshes.make(sizes), workload.load()
         self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
@@ -123,13 +123,17 @@ class OnWorkloads:
         with ThreadPoolExecutor(environment.usable_cores()) as pool:
             return dict(zip(names, pool.map(one, names), strict=True))
 
+    def _found(self, name: str) -> Trained:
+        found = self._trained[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def finite(self, entry: Submission) -> str:
         """Five steps on every micro workload (models one layer deep) stay finite."""
         broken = []
         for name in self._names:
-            found = self._trained[name]
-            if isinstance(found, Exception):
-                raise found
+            found = self._found(name)
             if not (np.all(np.isfinite(found.losses)) and np.all(np.isfinite(found.end))):
                 broken.append(f"{name} (losses {', '.join(f'{x:.3g}' for x in found.losses)})")
         if broken:
@@ -138,10 +142,7 @@ class OnWorkloads:
 
     def same_on_eight_devices(self, entry: Submission) -> str:
         """Eight devices train as one does."""
-        one, eight = self._trained[SPREAD], self._trained["eight"]
-        for found in (one, eight):
-            if isinstance(found, Exception):
-                raise found
+        one, eight = map(self._found, (SPREAD, "eight"))
         way = np.linalg.norm(one.end - one.start)
         apart = np.linalg.norm((eight.end - eight.start) - (one.end - one.start)) / max(way, 1e-30)
         # Sums in another order turn the signs of gradients that are nothing but rounding; some methods see only signs.
@@ -166,7 +167,8 @@ class OnWorkloads:
         with ThreadPoolExecutor(environment.usable_cores()) as pool:
             mine, sgd = pool.map(lambda e: Single(e, TIMED, alone), (entry, registry.load_submission(BASELINE)))
         steps = -(-BLOCK_STEPS // entry.PERIOD) * entry.PERIOD  # whole periods of what is done every so often
-        mine.seconds(0, steps), sgd.seconds(0, steps)
+        for each in (mine, sgd):
+            each.seconds(0, steps)
         ratios = []
         for _ in range(BLOCKS):
             a, b, c, d = (each.seconds(0, steps) for each in (mine, sgd, sgd, mine))
