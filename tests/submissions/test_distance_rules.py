@@ -186,7 +186,9 @@ def test_ldog_of_one_tensor_is_dog():
 def test_first_step_of_tdog_is_the_first_distance_over_256_theta():
     theta = np.log(60 * np.log(6 * BUDGET) / 0.01)
     problem = noisy_quadratic(steps=1)
-    (before, _), (after, _) = drive("tdog", {"reps_rel": 1e-2, "eps": 0.0}, problem, 1, step_budget=BUDGET)
+    (before, _), (after, _) = drive(
+        "tdog", {"learning_rate": 1.0, "reps_rel": 1e-2, "eps": 0.0}, problem, 1, step_budget=BUDGET
+    )
     expected = 1e-2 * (1 + _norm(before)) / (256 * theta)
     np.testing.assert_allclose(_norm(_minus(after, before)), expected, rtol=1e-8)
 
