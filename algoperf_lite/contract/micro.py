@@ -174,7 +174,8 @@ class OnWorkloads:
         for _ in range(BLOCKS):
             a, b, c, d = (each.seconds(0, steps) for each in (mine, sgd, sgd, mine))
             ratios.append((a + d) / (b + c))
-        return f"about {np.median(ratios):.2f} x on {TIMED} ({min(ratios):.2f} to {max(ratios):.2f}); a board measures its own (P4)"
+        middle, low, high = np.median(ratios), min(ratios), max(ratios)
+        return f"about {middle:.2f} x on {TIMED} ({low:.2f} to {high:.2f}); a board measures its own (P4)"
 
 
 def _on_eight_devices(entry: Submission) -> Trained:
