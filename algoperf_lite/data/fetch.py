@@ -233,7 +233,7 @@ def _fetch_all(files: list[File], read: Callable[[File], Iterator[bytes]], mend:
             worker.start()
         received = 0
         for number in range(1, len(files) + 1):
-            file, error = ended.get()
+            file, error = _next(ended)
             if error is not None:
                 raise error
             received += file.bytes
@@ -244,6 +244,13 @@ def _fetch_all(files: list[File], read: Callable[[File], Iterator[bytes]], mend:
         for worker in workers:
             if worker.ident is not None:
                 worker.join(max(0.0, until - time.monotonic()))
+
+
+def _next(ended: queue.SimpleQueue[tuple[File, BaseException | None]]) -> tuple[File, BaseException | None]:
+    """What ended next. A wait without an end can miss an interrupt that comes just before it begins."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=0.2)
 
 
 def _try_again(stores: _Stores, file: File, read: Callable[[File], Iterator[bytes]], mend: str) -> None:
