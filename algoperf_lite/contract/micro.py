@@ -17,7 +17,7 @@ import numpy as np
 from algoperf_lite import config, engine, environment, registry, spec, training
 from algoperf_lite import mesh as meshes
 from algoperf_lite.contract.checking import Failure
-from algoperf_lite.contract.toy import point_of
+from algoperf_lite.contract.toy import point_of, row
 from algoperf_lite.submission import Submission
 
 STEPS = 5
@@ -97,7 +97,7 @@ class Trained:
         for number in range(STEPS):
             carry, loss = single.step(carry, number)
             losses.append(float(loss))
-        return cls(np.array(losses), _row(single.carry.params), _row(carry.params), single.state_size)
+        return cls(np.array(losses), row(single.carry.params), row(carry.params), single.state_size)
 
 
 class OnWorkloads:
@@ -199,10 +199,6 @@ def write_trained() -> None:
     environment.setup()
     trained = Trained.on(registry.load_submission(source), SPREAD, {"data": 4, "fsdp": 2})
     np.savez(file, **dataclasses.asdict(trained))
-
-
-def _row(tree: spec.PyTree) -> np.ndarray:
-    return np.concatenate([np.ravel(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)])
 
 
 def _bytes(tree: spec.PyTree) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from algoperf_lite import checkpoint, engine, errors, guard, spec
 from algoperf_lite.contract.checking import Check, Failure
 from algoperf_lite.contract.micro import OnWorkloads
-from algoperf_lite.contract.toy import Toy, toy_loss, toy_params
+from algoperf_lite.contract.toy import Toy, row, toy_loss, toy_params
 from algoperf_lite.submission import Submission
 
 GOOD = (1.0,)
@@ -119,7 +119,7 @@ def _bfloat16(entry: Submission) -> str:
     except REFUSALS as e:
         return f"refused: {(str(e).splitlines() or [''])[0]}"
     _check_shapes(toy)
-    found, right = (_row(Toy(entry, params=params).way(steps)) for params in (narrow, wide))
+    found, right = (row(Toy(entry, params=params).way(steps)) for params in (narrow, wide))
     gap, way = (float(np.linalg.norm(x)) for x in (found - right, right))
     # Rounded parameters and gradients turn some steps; a sum that stopped growing, or a lost update, shows in most.
     if not gap <= 0.25 * way:
@@ -184,10 +184,7 @@ def on_workloads(entry: Submission) -> list[Check]:
     found = OnWorkloads(entry)
     return [
         (found.finite, "lower the default learning rate, or warm up"),
-        (
-            found.same_on_eight_devices,
-            "compute on whole arrays, the harness shards them",
-        ),
+        (found.same_on_eight_devices, "compute on whole arrays, the harness shards them"),
         (found.memory, ""),
         (found.cost, ""),
     ]
@@ -213,10 +210,6 @@ def _is_key(x: jax.Array) -> bool:
 
 def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-
-
-def _row(tree: spec.PyTree) -> np.ndarray:
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 
 
 def _without_addresses(program: str) -> str:

@@ -39,6 +39,11 @@ def point_of(entry: Submission) -> dict[str, Any]:
     return entry.resolve({n: d.at(0.5) for n, d in (entry.SPACE or {}).items()})
 
 
+def row(tree: spec.PyTree) -> np.ndarray:
+    """All numbers of a tree as one float64 row."""
+    return np.concatenate([np.ravel(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)])
+
+
 class Toy:
     """A submission on the problem, with its point split into traced and static.
 
