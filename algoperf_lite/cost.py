@@ -25,12 +25,8 @@ def cost(
     reference_hparams: dict[str, Any],
     budget_factor: float,
     clock: Clock,
-    *,
-    smoke: bool = False,
 ) -> records.Cost:
     """Cost factor, build charge and step cap of one (entrant, workload, static hyperparameters).
-
-    Smoke runs measure nothing: factor 1 and a cap of two evaluations (they are never ranked).
 
     Raises:
       UserError: compilation took over ten times the reference's.
@@ -38,27 +34,25 @@ def cost(
     workload = programs.bench.workload
     if clock.agree(programs.compile_s > COMPILE_FLOOR_S):
         _check_compile_time(programs, reference, reference_hparams, clock)
-    factor, blocks, reference_s = 1.0, 0, math.nan
+    factor, blocks = 1.0, 0
     is_reference = programs.submission.sha256 == reference.submission.sha256
-    if not smoke:
-        repeated = Repeated(reference, reference_hparams, clock.charge)
-        if is_reference:
-            reference_s = float(np.median([repeated.seconds() for _ in range(3)])) / workload.interval
-        else:
-            period = programs.submission.PERIOD
-            blocks = 5 if period > 25 else BLOCKS
-            chunks = math.ceil(max(MIN_STEPS, period) / workload.interval)
-            entrant = Repeated(programs, hparams, clock.charge)
-            factor, reference_block_s = _factor(entrant, repeated, chunks, blocks)
-            reference_s = reference_block_s / (chunks * workload.interval)
-    cap = search.step_cap(workload.step_budget, workload.interval, budget_factor, factor)
+    repeated = Repeated(reference, reference_hparams, clock.charge)
+    if is_reference:
+        reference_s = float(np.median([repeated.seconds() for _ in range(3)])) / workload.interval
+    else:
+        period = programs.submission.PERIOD
+        blocks = 5 if period > 25 else BLOCKS
+        chunks = math.ceil(max(MIN_STEPS, period) / workload.interval)
+        entrant = Repeated(programs, hparams, clock.charge)
+        factor, reference_block_s = _factor(entrant, repeated, chunks, blocks)
+        reference_s = reference_block_s / (chunks * workload.interval)
     return records.Cost(
         factor=factor,
-        build_s=0.0 if is_reference or smoke else max(programs.build_s - reference.build_s, 0.0),
-        step_cap=min(cap, 2 * workload.interval) if smoke else cap,
+        build_s=0.0 if is_reference else max(programs.build_s - reference.build_s, 0.0),
+        step_cap=search.step_cap(workload.step_budget, workload.interval, budget_factor, factor),
         compile_s=programs.compile_s,
         blocks=blocks,
-        reference_step_s=0.0 if smoke else reference_s,
+        reference_step_s=reference_s,
     )
 
 

@@ -159,11 +159,7 @@ class DryRunner(runner.Runner):
         """The benchmark with cost factor 1 where none is known, so that its trials can be told."""
         costs = {e: {w: dict(row) for w, row in rows.items()} for e, rows in benchmark.costs.items()}
         for name, entrant, key, _ in without:
-            info = benchmark.workloads[name]
-            cap = _cap(info, benchmark.budget_factor, 1.0)
-            if benchmark.smoke:
-                cap = min(cap, 2 * _interval(info))
-            one = records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
+            one = runner.unmeasured(benchmark, benchmark.workloads[name])
             costs.setdefault(entrant.name, {}).setdefault(name, {})[key] = one
         return msgspec.structs.replace(benchmark, costs=costs)
 
@@ -204,10 +200,12 @@ class DryRunner(runner.Runner):
         elif not benchmark.smoke:
             cap = _cap(info, benchmark.budget_factor, factor)
             cost_s = _cost_s(programs, interval, step_s, reference_s, is_reference)
-        block_s = trial.REFERENCE_TIMINGS * interval * reference_s
+        timed = not benchmark.smoke
+        block_s = (trial.REFERENCE_TIMINGS if timed else 1) * interval * reference_s
 
         def trial_s(intervals: int) -> float:
-            seconds = intervals * (interval * step_s + evaluation_s) + test_s + reference_blocks(intervals) * block_s
+            seconds = intervals * (interval * step_s + evaluation_s) + test_s
+            seconds += reference_blocks(intervals, timed) * block_s
             every = self.request.checkpoint_every_s
             checkpoints = min(int(seconds / every), intervals) if every > 0 else intervals
             checkpoints *= programs.resumable
@@ -218,7 +216,7 @@ class DryRunner(runner.Runner):
             to_target = max(math.ceil(info.reference_steps / factor / interval - 1e-9), 1)
             likely = trial_s(min(to_target, cap // interval))
         evaluations = cap // interval
-        files = _trial_bytes(first, benchmark.manifest, metrics, evaluations, reference_blocks(evaluations))
+        files = _trial_bytes(first, benchmark.manifest, metrics, evaluations, reference_blocks(evaluations, timed))
         return msgspec.structs.replace(
             row,
             evaluations=evaluations,
@@ -296,10 +294,10 @@ def program_bytes(compiled: Any) -> int | None:
     return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
 
 
-def reference_blocks(intervals: int) -> int:
+def reference_blocks(intervals: int, timed: bool = True) -> int:
     """Blocks of reference timings in a trial of so many intervals, those before checkpoints left out (P5)."""
     within = 1 + sum(i % trial.REFERENCE_EVERY == trial.REFERENCE_FIRST for i in range(1, intervals))
-    return max(within + 1, 3)
+    return max(within + 1, trial.MIN_BLOCKS if timed else 1)
 
 
 def _interval(info: records.WorkloadInfo) -> int:

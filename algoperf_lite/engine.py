@@ -165,7 +165,8 @@ def total(workload: spec.Workload, found: Sequence[Mapping[str, Any]], size: int
 
 
 def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str, Any]) -> Programs:
-    """Compiles a submission for a workload and runs every program once on a throw-away copy (P1).
+    """Compiles a submission for a workload and runs every program once on a throw-away copy (P1), unless compiled with
+    options, for which nothing is timed.
 
     Args:
       hparams: a complete point; its static part is compiled in, of the rest only the names matter.
@@ -191,7 +192,8 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         opt_shardings = meshes.shardings(mesh, opt_shapes)
         carry = Carry(params, model_state, abstract(opt_shapes, opt_shardings))
         shardings = jax.tree.map(lambda x: x.sharding, carry)
-        step = train_step(workload, submission, problem, static, mesh)
+        # Traced once for the check of its shapes and for the scan; `inline` leaves no call in the program.
+        step = jax.jit(train_step(workload, submission, problem, static, mesh), inline=True)
         first = shell.step_number(0)
         with blame(submission, f"{what}: update"):
             _check_carry(what, carry, jax.eval_shape(step, carry, hyper, bench.data, key, first)[0])
@@ -239,7 +241,8 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         compile_s=time.perf_counter() - started,
         build_s=build_s,
     )
-    _warm_up(programs, hyper, key)
+    if bench.options is None:
+        _warm_up(programs, hyper, key)
     return programs
 
 

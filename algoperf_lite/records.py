@@ -412,6 +412,13 @@ class TrialFolder:
             (self.path / "outcome.json").unlink(missing_ok=True)
             (self.path / "events.jsonl").unlink(missing_ok=True)
 
+    def remove(self) -> None:
+        """The folder and all it holds; its `trial.json`, by which it is known, goes last."""
+        if self.writer:
+            self.reset(attempts=True)
+            (self.path / "trial.json").unlink(missing_ok=True)
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def _drop_checkpoints(self) -> None:
         """The small files that make a checkpoint whole go before the arrays."""
         for numbers in self.checkpoints.glob("*.json"):

@@ -77,6 +77,8 @@ class Runner:
         benchmark = msgspec.structs.replace(benchmark, costs=self._costs(benchmark))
         # All processes go by the first one's measurements.
         benchmark = msgspec.convert(environment.broadcast(msgspec.to_builtins(benchmark)), Benchmark)
+        if benchmark.smoke:
+            self._drop_trials_of_changed_files(benchmark)
         if not self.directory.exists() or benchmark != self.directory.benchmark():
             self.directory.write_benchmark(benchmark)
         return benchmark
@@ -91,6 +93,8 @@ class Runner:
             )
         wanted = self._wanted(old)
         if old is not None:
+            if old.smoke and wanted.smoke:
+                old = self._renewed(old, wanted)
             _check_fixed(old, wanted, self.directory)
             for entrant in old.entrants:  # those that this command does not name run on too
                 found = registry.file_sha256("submissions", entrant.source)
@@ -229,6 +233,27 @@ class Runner:
             extensions=[*old.extensions, extension] if self.directory.trial_ids() else old.extensions,
         )
 
+    def _renewed(self, old: Benchmark, wanted: Benchmark) -> Benchmark:
+        """A smoke board with its entrants' files as they are now: nothing in it is measured, and while it is run again
+        and again its author is at work on them."""
+        sources = {e.name: e.source for e in [*old.entrants, *wanted.entrants]}
+        entrants, costs = [], dict(old.costs)
+        for entrant in old.entrants:
+            source = sources[entrant.name]
+            if registry.file_sha256("submissions", source) != entrant.sha256:
+                found = self._entrant(entrant.name, source, old.ruleset, old.seed, old.studies)
+                entrant = msgspec.structs.replace(found, added=entrant.added)
+                costs.pop(entrant.name, None)
+            entrants.append(entrant)
+        points = max(len(study) for e in entrants for study in e.points)
+        return msgspec.structs.replace(old, entrants=entrants, costs=costs, points=points)
+
+    def _drop_trials_of_changed_files(self, benchmark: Benchmark) -> None:
+        known = {entrant.sha256 for entrant in benchmark.entrants}
+        for id, spec in self.directory.trial_specs().items():
+            if spec.submission_sha256 not in known:
+                self.directory.trial(id).remove()
+
     def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
         costs = msgspec.to_builtins(benchmark.costs)
         missing = self._without_cost(benchmark)
@@ -258,8 +283,10 @@ class Runner:
         return list(found.values())
 
     def _cost(self, benchmark: Benchmark, name: str, entrant: Entrant, hparams: dict[str, Any]) -> records.Cost:
-        self.tell("cost", workload=name, entrant=entrant.name)
         info = benchmark.workloads[name]
+        if benchmark.smoke:  # nothing is ranked: the trials are the first to need programs
+            return unmeasured(benchmark, info)
+        self.tell("cost", workload=name, entrant=entrant.name)
         try:
             return cost.cost(
                 self._compiled.programs(name, info, entrant.name, entrant.source, hparams),
@@ -268,15 +295,12 @@ class Runner:
                 info.reference,
                 benchmark.budget_factor,
                 self.clock,
-                smoke=benchmark.smoke,
             )
         except Exception as e:
             if not trial.is_out_of_memory(e):
                 raise
             # Each of its trials will run out of memory for itself, and say so in its outcome.
-            interval = info.step_budget // info.evaluations
-            cap = search.step_cap(info.step_budget, interval, benchmark.budget_factor, 1.0)
-            return records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
+            return unmeasured(benchmark, info)
 
     # -- running
 
@@ -333,7 +357,16 @@ class Runner:
             run_past=benchmark.run_past,
             checkpoint_every_s=self.request.checkpoint_every_s,
             host=environment.host_fingerprint(),
+            timed=not benchmark.smoke,
         )
+
+
+def unmeasured(benchmark: Benchmark, info: records.WorkloadInfo) -> records.Cost:
+    """The cost of what is not, or cannot be, measured: factor 1, no charge; of a smoke run, a cap of two evaluations."""
+    interval = info.step_budget // info.evaluations
+    cap = search.step_cap(info.step_budget, interval, benchmark.budget_factor, 1.0)
+    cap = min(cap, 2 * interval) if benchmark.smoke else cap
+    return records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
 
 
 def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> None:

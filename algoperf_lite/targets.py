@@ -68,9 +68,39 @@ class Procedure:
         self.submissions = {name: registry.load_submission(name) for name in names}
         self._bench, self._programs = None, {}
 
+    def one_run(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """A provisional record for a workload whose procedure has to wait for a larger machine: one run of `nadamw`.
+
+        The run stops where block V does, and the best value that it reached is the target. Nothing is tuned or confirmed,
+        and hit and target come from the same curve.
+
+        Args:
+          hparams: those that differ from `nadamw`'s DEFAULTS; the schedule's horizon is P12's.
+
+        Raises:
+          UserError: hyperparameters that `nadamw` does not have; a run that reached no finite value.
+        """
+        assert self.base is None
+        point = self.submissions["nadamw"].resolve({**hparams, "horizon_fraction": HORIZON})
+        row = self._one("V", 0, "nadamw", "given", point, 0, HORIZON, test=True)
+        names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
+        one = {"optimizer": "nadamw", "point": "given", "hparams": point, **{k: [row[v]] for k, v in names.items()}}
+        target = self.target(one["reached"], self.workload.metric_resolution)
+        tests = [self._test_at_hit(row["curve"], row["test"], target)]
+        return self._write(
+            {
+                **self._head("one run, before PROTOCOL P12", provisional=True),
+                "confirmed": False,
+                **self._numbers(target, tests, [one], one, one, one["curves"]),
+                "V": [{k: one[k] for k in ("optimizer", "point", "hparams", "finals", "reached", "curves")}],
+            }
+        )
+
     def run(self) -> dict[str, Any]:
         """The record: blocks, all tries, the target and the reference. Also written to `out/record.json`."""
-        record = self._whole() if self.base is None else self._variant(self.base)
+        return self._write(self._whole() if self.base is None else self._variant(self.base))
+
+    def _write(self, record: dict[str, Any]) -> dict[str, Any]:
         (self.out / "record.json").write_text(json.dumps(record, indent=1) + "\n")
         return record
 
@@ -199,14 +229,17 @@ class Procedure:
         hparams: dict[str, Any],
         seed: int,
         until: float,
+        *,
+        test: bool | None = None,
     ) -> dict[str, Any]:
+        """One run, looked up where it is done. `test`: as the block says, if None."""
         identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
         identity["hparams"] = hparams
         if _key(identity) not in self.done:
             number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
             # The test target comes from the block that sets or confirms the target for good.
-            test = block == ("C" if self.base is None else "V")
-            curve, tests = self._train(name, hparams, number, until, test=test)
+            wanted = block == ("C" if self.base is None else "V") if test is None else test
+            curve, tests = self._train(name, hparams, number, until, test=wanted)
             values = [v for v in curve if v is not None]
             best = min(values, key=self._rank) if values else None
             row = {**identity, "final": curve[-1], "reached": best, "curve": curve, "test": tests}

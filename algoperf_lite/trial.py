@@ -18,6 +18,7 @@ from algoperf_lite.engine import Programs, Repeated, evaluation_state
 from algoperf_lite.training import Carry
 
 REFERENCE_TIMINGS = 3  # of one interval each in a block; their median is the block, one disturbed timing is not
+MIN_BLOCKS = 3  # of a trial
 REFERENCE_FIRST, REFERENCE_EVERY = 20, 60  # intervals: three timings every 60 are 5 % of the run (P5)
 NOISY_DRIFT = 0.15
 TIME_FACTOR = 1.25  # P4's second stop
@@ -43,6 +44,7 @@ class Job:
     run_past: bool = False
     checkpoint_every_s: float = 60.0
     host: str = ""
+    timed: bool = True  # False for smoke runs: the reference's blocks are then one timing each, at start and end
 
 
 @dataclasses.dataclass
@@ -139,7 +141,7 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
                 saved_at = time.perf_counter()
             if interrupted:
                 return None
-    reference.block(state, at_least=3)
+    reference.block(state, at_least=MIN_BLOCKS if job.timed else 1)
     message = f"the submission ended its training at step {state.step}" if ended else ""
     return _outcome(job, folder, state, verdict, event, clock.compilations - compilations, started, message)
 
@@ -191,6 +193,7 @@ class _Reference:
     def __init__(self, job: Job, clock: Clock):
         self._chunk = Repeated(job.reference, job.reference_hparams, clock.charge)
         self._interval = job.reference.bench.workload.interval
+        self._timings = REFERENCE_TIMINGS if job.timed else 1
 
     def block(self, state: State, *, at_least: int = 0, after_resume: bool = False) -> None:
         """Adds the block at the state's step; further ones until there are `at_least`.
@@ -199,7 +202,7 @@ class _Reference:
         """
         step = state.step + after_resume
         while True:
-            timings = [self._chunk.seconds() / self._interval for _ in range(REFERENCE_TIMINGS)]
+            timings = [self._chunk.seconds() / self._interval for _ in range(self._timings)]
             state.blocks.append((step, float(np.median(timings))))
             if len(state.blocks) >= at_least:
                 return

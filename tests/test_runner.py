@@ -163,6 +163,40 @@ def test_smoke_run_needs_no_target(run):
     assert [o.outcome for o in outcomes.values()] == ["budget_exhausted"]
 
 
+def test_smoke_run_settles_its_costs_without_a_program(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "compile_programs", lambda *_: pytest.fail("compiled"))
+        patch.setattr(runner.Runner, "run", lambda self, benchmark: ())
+        benchmark, _ = run(["nadamw", "adamw"], smoke=True)
+    costs = {entrant: row["tiny"]["{}"] for entrant, row in benchmark.costs.items()}
+    assert {(c.factor, c.step_cap, c.blocks, c.build_s) for c in costs.values()} == {(1.0, 16, 0, 0.0)}
+    assert set(costs) == {"nadamw", "adamw"}
+
+
+def test_smoke_run_takes_a_changed_file_and_runs_its_trials_anew(run, mine, tmp_path):
+    """An author mends a file and gives the same command again; what the old file left is gone."""
+    before, _ = run(["nadamw", f"mine={mine}"], smoke=True)
+    mine.write_text(mine.read_text() + "\nDEFAULTS = {**DEFAULTS, 'learning_rate': 0.125}\n")
+    after, outcomes = run(["nadamw", f"mine={mine}"], smoke=True)
+    assert set(outcomes) == {("mine", 0)}
+    assert [e.sha256 == f.sha256 for e, f in zip(before.entrants, after.entrants, strict=True)] == [True, False]
+    assert after.entrants[1].points[0][0]["learning_rate"] == 0.125
+    assert after.extensions == []
+    found = results.read(tmp_path / "run")
+    assert len(found.board.trials) == len(list((tmp_path / "run" / "trials").iterdir())) == 2
+    mine.write_text(mine.read_text() + "\n# changed\n")
+    assert set(run(["nadamw"], smoke=True)[1]) == {("mine", 0)}  # named by this command or not
+
+
+def test_smoke_run_goes_on_after_a_file_that_could_not_be_compiled_is_mended(run, mine):
+    good = mine.read_text()
+    mine.write_text(good + "\n\ndef build(problem, hparams):\n    return 1 / 0\n")
+    with pytest.raises(errors.UserError, match=r"mine.py:\d+: ZeroDivisionError"):
+        run(["nadamw", f"mine={mine}"], smoke=True)
+    mine.write_text(good)
+    assert set(run(["nadamw", f"mine={mine}"], smoke=True)[1]) == {("mine", 0)}
+
+
 def test_absent_data_are_told_before_anything_is_compiled(run, tmp_path, monkeypatch):
     monkeypatch.setenv("ALGOPERF_LITE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("ALGOPERF_LITE_MIRROR", raising=False)

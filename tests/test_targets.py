@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from algoperf_lite import registry, spec, targets
+from algoperf_lite import errors, registry, spec, targets
 from tests.conftest import ASSETS, ROOT
 from tests.workloads.cases import MICRO
 
@@ -91,10 +91,28 @@ def test_variant_without_the_nadamw_among_the_best_measures_it_all_the_same(proc
     assert [m["point"] for m in record["V"]] == [0, 1, 2, 4]
 
 
+def test_one_run_gives_a_provisional_record_of_what_it_reached(procedure, tmp_path):
+    made = procedure(targets.Plan(0, 1, ("nadamw",)))
+    record = made.one_run({"learning_rate": 0.02})
+    (row,) = made.done.values()
+    assert len(row["curve"]) == round(targets.HORIZON * made.workload.evaluations) == len(row["test"])
+    assert record["validation_target"] == row["reached"] == max(row["curve"])
+    assert record["test_target"] == row["test"][row["curve"].index(max(row["curve"]))]
+    assert (record["provisional"], record["confirmed"]) == (True, False)
+    defaults = made.submissions["nadamw"].DEFAULTS
+    assert record["reference"] == {**defaults, "learning_rate": 0.02, "horizon_fraction": targets.HORIZON}
+    assert record["reference_steps"] == (row["curve"].index(max(row["curve"])) + 1) * made.workload.interval
+    assert spec.read_record(made.out / "record.json") == json.loads(json.dumps(record))
+    with pytest.raises(errors.UserError, match="learning_rat"):
+        made.one_run({"learning_rat": 0.02})
+
+
 RECORDS = sorted((ROOT / "workloads" / "targets").glob("*.json"))
 NAMES = {p.stem: json.loads(p.read_text()) for p in RECORDS}
 BASES = [p for p in RECORDS if "variant_of" not in NAMES[p.stem]]
 VARIANTS = [p for p in RECORDS if "variant_of" in NAMES[p.stem]]
+WHOLE = [p for p in BASES if "tries" in NAMES[p.stem]]
+ONE_RUN = [p for p in BASES if "tries" not in NAMES[p.stem]]
 PLANNED = json.loads(json.dumps(dataclasses.asdict(targets.Plan())))
 
 
@@ -117,7 +135,20 @@ def test_record_is_that_of_a_workload(path):
     assert dict(workload.reference) == pytest.approx(record["reference"], rel=1e-6)
 
 
-@pytest.mark.parametrize("path", BASES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ONE_RUN, ids=lambda p: p.stem)
+def test_record_of_one_run_is_provisional_and_follows_from_its_curve(path, tmp_path):
+    record, workload = NAMES[path.stem], _load(path.stem)
+    procedure = targets.Procedure(workload, tmp_path, targets.Plan(), lambda line: None)
+    (row,) = record["V"]
+    (curve,) = row["curves"]
+    assert (record["provisional"], record["confirmed"]) == (True, False)
+    assert len(curve) == round(targets.HORIZON * workload.evaluations)
+    best = min(curve, key=procedure._rank)
+    assert record["validation_target"] == procedure.target([best], workload.metric_resolution)
+    assert record["reference_steps"] == (curve.index(best) + 1) * workload.interval
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda p: p.stem)
 def test_record_target_follows_from_its_own_values(path, tmp_path):
     record, workload = NAMES[path.stem], _load(path.stem)
     procedure = targets.Procedure(workload, tmp_path, targets.Plan(), lambda line: None)

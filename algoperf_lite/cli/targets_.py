@@ -8,6 +8,7 @@ EXAMPLES = (
     "targets digits_vit",
     "targets digits_vit:glu",
     "targets shakespeare_lm --points 2 --seeds 2 --optimizers nadamw",
+    "targets fashion_resnet --one-run learning_rate=0.01,weight_decay=0.01",
 )
 
 
@@ -18,6 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--points", type=int, default=24, help="points of block T for each optimizer (%(default)s)")
     parser.add_argument("--seeds", type=int, default=10, help="seeds of blocks V and C (%(default)s)")
     parser.add_argument("--optimizers", default="adamw,nadamw,nesterov", help="%(default)s")
+    parser.add_argument(
+        "--one-run",
+        metavar="NAME=VALUE,...",
+        help="no procedure, a provisional target: what one run of nadamw reaches with these and else its DEFAULTS",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -32,7 +38,10 @@ def main(args: argparse.Namespace) -> int:
     optimizers = tuple(cli.comma_list(args.optimizers))
     if "nadamw" not in optimizers:
         raise errors.UserError("--optimizers must hold nadamw: it is the reference")
-    plan = targets.Plan(args.points, args.seeds, optimizers)
+    given = _given(args) if args.one_run is not None else None
+    if given is not None and workload.held_out_of is not None:
+        raise errors.UserError(f"--one-run: {args.workload} is a variant, its settings are those of its base")
+    plan = targets.Plan(0, 1, ("nadamw",)) if given is not None else targets.Plan(args.points, args.seeds, optimizers)
     records = registry.target_records(args.workload)
     base = None
     if workload.held_out_of is not None:
@@ -46,13 +55,29 @@ def main(args: argparse.Namespace) -> int:
             base = spec.read_record(path)
         except ValueError as e:
             raise errors.UserError(str(e)) from e
-    record = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True), base).run()
+    procedure = targets.Procedure(workload, out, plan, lambda line: print(line, flush=True), base)
+    record = procedure.run() if given is None else procedure.one_run(given)
     print(f"{workload.name} v{workload.version}: {workload.metric} {record['validation_target']:.6g}", end=" ")
     confirmed = record.get("confirmed", True)  # a variant's target has no confirming block
-    print(
-        f"set by {record['set_by']['optimizer']}", "" if confirmed else f"NOT confirmed after {len(record['tries'])} tries"
-    )
+    tries = f"NOT confirmed after {len(record['tries'])} tries" if "tries" in record else "of one run, provisional"
+    print(f"set by {record['set_by']['optimizer']}", "" if confirmed else tries)
     print(f"record: {out / 'record.json'}")
-    if confirmed:
+    if confirmed or given is not None:
         print(f"spec.recorded reads it from: mkdir -p {records} && cp {out / 'record.json'} {records / workload.name}.json")
-    return 0 if confirmed else 1
+    return 0 if confirmed or given is not None else 1
+
+
+def _given(args: argparse.Namespace) -> dict[str, float]:
+    """Hyperparameters of `--one-run`."""
+    from algoperf_lite import cli, errors
+
+    found = {}
+    for item in cli.comma_list(args.one_run):
+        name, equals, value = item.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise errors.UserError(f"--one-run {args.one_run}: {item!r} is not NAME=VALUE with a number")
+    return found
