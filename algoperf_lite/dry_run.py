@@ -159,7 +159,7 @@ class DryRunner(runner.Runner):
         """The benchmark with cost factor 1 where none is known, so that its trials can be told."""
         costs = {e: {w: dict(row) for w, row in rows.items()} for e, rows in benchmark.costs.items()}
         for name, entrant, key, _ in without:
-            one = runner.unmeasured(benchmark, benchmark.workloads[name])
+            one = cost.unmeasured(benchmark, benchmark.workloads[name])
             costs.setdefault(entrant.name, {}).setdefault(name, {})[key] = one
         return msgspec.structs.replace(benchmark, costs=costs)
 
@@ -236,7 +236,7 @@ class DryRunner(runner.Runner):
         )
 
     def _timed(self, programs: engine.Programs, hparams: Mapping[str, Any]) -> float:
-        """Median seconds of a step; programs are warm from their compilation."""
+        """Median seconds of a step; programs are warm from their compilation (of a smoke run: the median is)."""
         if id(programs) not in self._step_s:
             repeated, chunks = engine.Repeated(programs, hparams, self.clock.charge), []
             while len(chunks) < TIMED_CHUNKS and sum(chunks) < TIMED_S:

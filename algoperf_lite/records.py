@@ -413,10 +413,9 @@ class TrialFolder:
             (self.path / "events.jsonl").unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """The folder and all it holds; its `trial.json`, by which it is known, goes last."""
+        """The folder and all it holds."""
         if self.writer:
-            self.reset(attempts=True)
-            (self.path / "trial.json").unlink(missing_ok=True)
+            (self.path / "trial.json").unlink(missing_ok=True)  # first: without it the folder is no trial
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _drop_checkpoints(self) -> None:

@@ -239,19 +239,19 @@ class Runner:
         sources = {e.name: e.source for e in [*old.entrants, *wanted.entrants]}
         entrants, costs = [], dict(old.costs)
         for entrant in old.entrants:
-            source = sources[entrant.name]
-            if registry.file_sha256("submissions", source) != entrant.sha256:
-                found = self._entrant(entrant.name, source, old.ruleset, old.seed, old.studies)
-                entrant = msgspec.structs.replace(found, added=entrant.added)
-                costs.pop(entrant.name, None)
-            entrants.append(entrant)
+            found = self._entrant(entrant.name, sources[entrant.name], old.ruleset, old.seed, old.studies)
+            entrants.append(msgspec.structs.replace(found, added=entrant.added))
+            if found.sha256 != entrant.sha256:
+                costs.pop(entrant.name, None)  # its static hyperparameters may be others
         points = max(len(study) for e in entrants for study in e.points)
         return msgspec.structs.replace(old, entrants=entrants, costs=costs, points=points)
 
     def _drop_trials_of_changed_files(self, benchmark: Benchmark) -> None:
-        known = {entrant.sha256 for entrant in benchmark.entrants}
+        if not self.directory.writer:  # another process would read what this one is removing
+            return
+        known = {(entrant.name, entrant.sha256) for entrant in benchmark.entrants}
         for id, spec in self.directory.trial_specs().items():
-            if spec.submission_sha256 not in known:
+            if (spec.entrant, spec.submission_sha256) not in known:
                 self.directory.trial(id).remove()
 
     def _costs(self, benchmark: Benchmark) -> dict[str, dict[str, dict[str, records.Cost]]]:
@@ -285,7 +285,7 @@ class Runner:
     def _cost(self, benchmark: Benchmark, name: str, entrant: Entrant, hparams: dict[str, Any]) -> records.Cost:
         info = benchmark.workloads[name]
         if benchmark.smoke:  # nothing is ranked: the trials are the first to need programs
-            return unmeasured(benchmark, info)
+            return cost.unmeasured(benchmark, info)
         self.tell("cost", workload=name, entrant=entrant.name)
         try:
             return cost.cost(
@@ -300,7 +300,7 @@ class Runner:
             if not trial.is_out_of_memory(e):
                 raise
             # Each of its trials will run out of memory for itself, and say so in its outcome.
-            return unmeasured(benchmark, info)
+            return cost.unmeasured(benchmark, info)
 
     # -- running
 
@@ -359,14 +359,6 @@ class Runner:
             host=environment.host_fingerprint(),
             timed=not benchmark.smoke,
         )
-
-
-def unmeasured(benchmark: Benchmark, info: records.WorkloadInfo) -> records.Cost:
-    """The cost of what is not, or cannot be, measured: factor 1, no charge; of a smoke run, a cap of two evaluations."""
-    interval = info.step_budget // info.evaluations
-    cap = search.step_cap(info.step_budget, interval, benchmark.budget_factor, 1.0)
-    cap = min(cap, 2 * interval) if benchmark.smoke else cap
-    return records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
 
 
 def _check_fixed(old: Benchmark, wanted: Benchmark, directory: RunDirectory) -> None:

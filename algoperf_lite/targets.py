@@ -81,9 +81,17 @@ class Procedure:
           UserError: hyperparameters that `nadamw` does not have; a run that reached no finite value.
         """
         assert self.base is None
+        if "horizon_fraction" in hparams:
+            raise errors.UserError(
+                f"horizon_fraction is not to be given: the schedule ends where the run does, at {HORIZON}"
+            )
         point = self.submissions["nadamw"].resolve({**hparams, "horizon_fraction": HORIZON})
         row = self._one("V", 0, "nadamw", "given", point, 0, HORIZON, test=True)
         names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
+        if row["reached"] is None:
+            raise errors.UserError(
+                f"workload {self.workload.name}: the run diverged before its first evaluation; lower the rate"
+            )
         one = {"optimizer": "nadamw", "point": "given", "hparams": point, **{k: [row[v]] for k, v in names.items()}}
         target = self.target(one["reached"], self.workload.metric_resolution)
         tests = [self._test_at_hit(row["curve"], row["test"], target)]

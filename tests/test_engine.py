@@ -85,6 +85,29 @@ def test_scanned_steps_of_a_workload_equal_dispatched_ones_to_the_bit(case, requ
 # ------------------------------------------------------------------------------------------------ one compilation
 
 
+def test_a_step_is_traced_once(tmp_path):
+    """Its shapes are checked before it is compiled; a second trace would be a good part of a small program's time."""
+    source = tiny_trial.write_submission(
+        tmp_path,
+        """
+        DEFAULTS = {"learning_rate": 0.1}
+        traced = []
+
+        def build(problem, hparams):
+            inner = optax.sgd(hparams["learning_rate"])
+
+            def update(updates, state, params=None):
+                traced.append(1)
+                return inner.update(updates, state, params)
+
+            return optax.GradientTransformation(inner.init, update)
+        """,
+    )
+    entry = registry.load_submission(source)
+    engine.compile_programs(tiny_trial.programs("sgd").bench, entry, entry.resolve({}))
+    assert len(entry.author_build.__globals__["traced"]) == 1
+
+
 def test_further_points_seeds_and_steps_compile_nothing():
     for name in ("nadamw", "schedule_free_adamw", "dog"):
         programs = tiny_trial.programs(name)

@@ -175,9 +175,9 @@ def test_smoke_run_settles_its_costs_without_a_program(run, monkeypatch):
 
 def test_smoke_run_takes_a_changed_file_and_runs_its_trials_anew(run, mine, tmp_path):
     """An author mends a file and gives the same command again; what the old file left is gone."""
-    before, _ = run(["nadamw", f"mine={mine}"], smoke=True)
+    before, _ = run(["adamw", f"mine={mine}"], smoke=True)  # first a copy of the other
     mine.write_text(mine.read_text() + "\nDEFAULTS = {**DEFAULTS, 'learning_rate': 0.125}\n")
-    after, outcomes = run(["nadamw", f"mine={mine}"], smoke=True)
+    after, outcomes = run(["adamw", f"mine={mine}"], smoke=True)
     assert set(outcomes) == {("mine", 0)}
     assert [e.sha256 == f.sha256 for e, f in zip(before.entrants, after.entrants, strict=True)] == [True, False]
     assert after.entrants[1].points[0][0]["learning_rate"] == 0.125
@@ -185,7 +185,10 @@ def test_smoke_run_takes_a_changed_file_and_runs_its_trials_anew(run, mine, tmp_
     found = results.read(tmp_path / "run")
     assert len(found.board.trials) == len(list((tmp_path / "run" / "trials").iterdir())) == 2
     mine.write_text(mine.read_text() + "\n# changed\n")
-    assert set(run(["nadamw"], smoke=True)[1]) == {("mine", 0)}  # named by this command or not
+    assert set(run(["adamw"], smoke=True)[1]) == {("mine", 0)}  # named by this command or not
+    elsewhere = mine.rename(tmp_path / "elsewhere.py")
+    moved, outcomes = run([f"mine={elsewhere}"], smoke=True)
+    assert (moved.entrants[1].source, outcomes) == (str(elsewhere), {})
 
 
 def test_smoke_run_goes_on_after_a_file_that_could_not_be_compiled_is_mended(run, mine):

@@ -103,8 +103,15 @@ def test_one_run_gives_a_provisional_record_of_what_it_reached(procedure, tmp_pa
     assert record["reference"] == {**defaults, "learning_rate": 0.02, "horizon_fraction": targets.HORIZON}
     assert record["reference_steps"] == (row["curve"].index(max(row["curve"])) + 1) * made.workload.interval
     assert spec.read_record(made.out / "record.json") == json.loads(json.dumps(record))
-    with pytest.raises(errors.UserError, match="learning_rat"):
-        made.one_run({"learning_rat": 0.02})
+    for wrong, message in (("learning_rat", "'learning_rat'"), ("horizon_fraction", "horizon_fraction is not to be given")):
+        with pytest.raises(errors.UserError, match=message):
+            made.one_run({wrong: 0.02})
+
+
+def test_one_run_that_diverges_at_once_sets_no_target(procedure):
+    made = procedure(targets.Plan(0, 1, ("nadamw",)))
+    with pytest.raises(errors.UserError, match="diverged before its first evaluation"):
+        made.one_run({"learning_rate": 1e38})
 
 
 RECORDS = sorted((ROOT / "workloads" / "targets").glob("*.json"))

@@ -1,6 +1,7 @@
 """`targets`: reruns the procedure that set a workload's target (PROTOCOL P12)."""
 
 import argparse
+import math
 import pathlib
 
 HELP = "rerun the procedure that sets a workload's target; resumable"
@@ -78,6 +79,6 @@ def _given(args: argparse.Namespace) -> dict[str, float]:
             found[name.strip()] = float(value)
         except ValueError:
             equals = ""
-        if not equals:
-            raise errors.UserError(f"--one-run {args.one_run}: {item!r} is not NAME=VALUE with a number")
+        if not equals or not math.isfinite(found[name.strip()]):
+            raise errors.UserError(f"--one-run {args.one_run}: {item!r} is not NAME=VALUE with a finite number")
     return found
