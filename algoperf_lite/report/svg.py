@@ -10,9 +10,10 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
-# The submissions' colours on white and on black: Okabe and Ito's, dark or light enough for thin lines.
-LIGHT = ("#0072b2", "#c84f00", "#00835f", "#b8558f", "#946b00", "#2a86ba", "#7a5c1e", "#55585c")
-DARK = ("#4ea6df", "#f08246", "#35c79b", "#e095c0", "#e9b83a", "#8fd0f2", "#c9a66b", "#b3b7bb")
+# The submissions' colours on white and on black: five of Okabe and Ito's, dark or light enough for thin lines, then violet
+# and two greys far apart; their other blue and yellow lie too near to the first ones once they are dark enough.
+LIGHT = ("#0072b2", "#c84f00", "#00835f", "#b8558f", "#946b00", "#6a3fc4", "#17181a", "#85898e")
+DARK = ("#4ea6df", "#f08246", "#35c79b", "#e095c0", "#e9b83a", "#b7a0f5", "#f5f5f4", "#8c9196")
 COLOURS, STYLES = len(LIGHT), 3
 NAME, LETTER = 24, 5.8  # most characters beside a row, and the width of one
 
