@@ -23,7 +23,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "surprises.json"
 DOCS = "surprises table"
 WORKLOADS = ("markov_lm", "digits_vit", "grammar_mt")
 CHANGES = {
-    "lion": [{}, {"learning_rate": 5e-4}, {"learning_rate": 1e-3}, {"learning_rate": 4e-3}, {"weight_decay": 0.5}],
+    "lion": [
+        {},
+        {"learning_rate": 5e-4},
+        {"learning_rate": 4e-3},
+        {"learning_rate": 8e-3},
+        {"weight_decay": 0.5},
+        {"b1": 0.95, "b2": 0.98},
+        {"b1": 0.7, "b2": 0.95},
+    ],
     "prodigy": [{}, {"estim_lr0": 1e-4}, {"estim_lr_coef": 4.0}, {"use_bias_correction": True}],
     "mechanic": [{}, {"s_init": 1e-4}, {"s_init": 1e-2}, {"s_decay": 0.0}, {"b2": 0.95}],
 }
