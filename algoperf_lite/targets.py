@@ -88,19 +88,19 @@ class Procedure:
         point = self.submissions["nadamw"].resolve({**hparams, "horizon_fraction": HORIZON})
         row = self._one("V", 0, "nadamw", "given", point, 0, HORIZON, test=True)
         names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
-        if row["reached"] is None:
-            raise errors.UserError(
-                f"workload {self.workload.name}: the run diverged before its first evaluation; lower the rate"
-            )
+        if None in row["curve"]:
+            raise errors.UserError(f"workload {self.workload.name}: the run diverged; lower its learning rate")
         one = {"optimizer": "nadamw", "point": "given", "hparams": point, **{k: [row[v]] for k, v in names.items()}}
         target = self.target(one["reached"], self.workload.metric_resolution)
         tests = [self._test_at_hit(row["curve"], row["test"], target)]
+        numbers = self._numbers(target, tests, [one], one, one, one["curves"])
+        del numbers["rank_with_target_moved"]  # one optimizer, and a spread that is not known
         return self._write(
             {
                 **self._head("one run, before PROTOCOL P12", provisional=True),
                 "confirmed": False,
-                **self._numbers(target, tests, [one], one, one, one["curves"]),
-                "V": [{k: one[k] for k in ("optimizer", "point", "hparams", "finals", "reached", "curves")}],
+                **numbers,
+                "V": [{k: one[k] for k in ("optimizer", "point", "hparams", "finals", "reached", "curves", "tests")}],
             }
         )
 
@@ -242,7 +242,7 @@ class Procedure:
     ) -> dict[str, Any]:
         """One run, looked up where it is done. `test`: as the block says, if None."""
         identity = {"block": block, "try": attempt, "optimizer": name, "setting": setting, "seed": seed}
-        identity["hparams"] = hparams
+        identity |= {"hparams": hparams, "version": self.workload.version, "step_budget": self.workload.step_budget}
         if _key(identity) not in self.done:
             number = search.hash_int("target", self.workload.name, self.workload.version, block, attempt, seed)
             # The test target comes from the block that sets or confirms the target for good.
@@ -386,8 +386,9 @@ def _identity(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(row: dict[str, Any]) -> tuple:
-    hparams = json.dumps(row["hparams"], sort_keys=True)  # a changed SPACE or DEFAULTS is another run
-    return (row["block"], row["try"], row["optimizer"], row["setting"], row["seed"], hparams)
+    # A changed SPACE, DEFAULTS or workload is another run.
+    changeable = json.dumps([row["hparams"], row.get("version"), row.get("step_budget")], sort_keys=True)
+    return (row["block"], row["try"], row["optimizer"], row["setting"], row["seed"], changeable)
 
 
 def _parse(lines: list[str]) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
-"""Is learning real? One NadamW run of every lite workload over its whole budget, beside what knows nothing of the input.
+"""Is learning real? One NadamW run of every lite workload, beside answers that know nothing of the input.
 
 Run: python -m benchmarks.learning [--workloads A,B] [--docs docs/workloads.md]
 
+The run is that of `algoperf-lite targets NAME --one-run ...` at the settings below: it ends where its schedule does, at 3/4
+of the step budget.
+
 Needs the real data (`algoperf-lite data fetch`, or ALGOPERF_LITE_MIRROR). Minutes per workload on a CPU; finished rows in
 `benchmarks/results/learning.json` are kept, so an interrupted run goes on where it stopped. One seed and one setting each:
-proof that the model learns the task, not a target.
+proof that the model learns the task. Where the target procedure has not run, this run also sets a provisional target.
 """
 
 import argparse
@@ -12,21 +15,20 @@ import functools
 import json
 import pathlib
 import re
-import time
 
 import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from algoperf_lite import cli, engine, environment, mesh, records, registry
+from algoperf_lite import cli, environment, records, registry, targets
 from algoperf_lite.data import bytes_text, fashion, kspace, spoken_digits
 from algoperf_lite.tasks import multilabel, reconstruction, speech, translation
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "learning.json"
 DOCS = "learning table"
-COMMON = {"b1": 0.9, "b2": 0.99, "weight_decay": 0.01, "warmup_fraction": 0.1, "horizon_fraction": 1.0}
+COMMON = {"b1": 0.9, "b2": 0.99, "weight_decay": 0.01, "warmup_fraction": 0.1}
 LEARNING_RATES = {
     "fashion_resnet": 1e-2,
     "fashion_vit": 2e-3,
@@ -162,32 +164,22 @@ TRIVIAL = {
 # ------------------------------------------------------------------------------------------------------------- the run
 
 
-def run(name: str) -> dict:
-    """Curve and final metrics of one run, and the trivial answers."""
+def run(name: str, folder: pathlib.Path) -> dict:
+    """Curve and last metrics of one run, and the trivial answers. A run that lies in `folder` is not repeated."""
     workload = registry.load_workload(name)
-    trivial = TRIVIAL[name](workload.load())
-    bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
-    entry = registry.load_submission("nadamw")
-    point = entry.resolve({**COMMON, "learning_rate": LEARNING_RATES[name]})
-    programs = engine.compile_programs(bench, entry, point)
-    hyper, key = programs.hyper(point), programs.key(0)
-    carry, curve, began = programs.fresh(key, hyper), [], time.perf_counter()
-    for index in range(workload.evaluations):
-        number = programs.step_number(index * workload.interval)
-        carry, _ = programs.chunk(carry, hyper, bench.data, key, number)
-        if (index + 1) * 10 % workload.evaluations < 10 or index + 1 == workload.evaluations:
-            curve.append([index + 1, bench.metrics(carry.params, carry.model_state, "validation")[workload.metric]])
-            print(f"{name}: {curve[-1]} {time.perf_counter() - began:.0f} s", flush=True)
-    final = {split: bench.metrics(carry.params, carry.model_state, split) for split in ("validation", "test")}
+    hparams = {**COMMON, "learning_rate": LEARNING_RATES[name]}
+    procedure = targets.Procedure(workload, folder / name, targets.Plan(0, 1, ("nadamw",)))
+    record = procedure.one_run(hparams)
+    (one,) = record["V"]
     return {
         "workload": name,
         "metric": workload.metric,
         "version": workload.version,
-        "hparams": point,
-        "final": final,
-        "curve": curve,
-        "trivial": trivial,
-        "seconds": time.perf_counter() - began,
+        "steps": len(one["curves"][0]) * workload.interval,
+        "hparams": one["hparams"],
+        "final": {"validation": one["finals"][0], "test": one["tests"][0][-1]},
+        "curve": one["curves"][0],
+        "trivial": TRIVIAL[name](workload.load()),
         "date": records.utc(),
         "manifest": environment.manifest(),
     }
@@ -200,11 +192,14 @@ def finished() -> list[dict]:
 
 def table(rows: list[dict]) -> str:
     """Markdown of all rows."""
-    lines = ["| workload | metric | validation | test | trivial answers (validation) |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| workload | metric | steps | validation | test | trivial answers (validation) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for r in sorted(rows, key=lambda r: list(LEARNING_RATES).index(r["workload"])):
-        validation, test = (r["final"][split][r["metric"]] for split in ("validation", "test"))
+        validation, test = (r["final"][split] for split in ("validation", "test"))
         trivial = ", ".join(f"{name} {value:.3g}" for name, value in r["trivial"].items())
-        lines.append(f"| `{r['workload']}` | {r['metric']} | {validation:.3f} | {test:.3f} | {trivial} |")
+        lines.append(f"| `{r['workload']}` | {r['metric']} | {r['steps']:,} | {validation:.3f} | {test:.3f} | {trivial} |")
     return "\n".join(lines)
 
 
@@ -213,12 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", help="A,B; default all lite ones on real data")
     parser.add_argument("--docs", type=pathlib.Path)
+    parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs" / "targets", help="where runs lie (%(default)s)")
     args = parser.parse_args()
     environment.setup()
     for name in cli.comma_list(args.workloads) if args.workloads else LEARNING_RATES:
         version = registry.load_workload(name).version
         if not any((r["workload"], r["version"]) == (name, version) for r in finished()):
-            row = run(name)
+            row = run(name, args.runs)
             others = [r for r in finished() if r["workload"] != name]  # read anew: another process may have written
             RESULTS.write_text(json.dumps([*others, row], indent=1) + "\n")
     rows = finished()

@@ -34,6 +34,20 @@ def test_procedure_interrupted_resumes_without_repeating_a_run(procedure, monkey
     assert {k: v for k, v in again.items() if k != "date"} == {k: v for k, v in record.items() if k != "date"}
 
 
+def test_runs_of_a_workload_that_has_changed_are_not_taken_up(procedure, monkeypatch):
+    made = procedure(targets.Plan(0, 1, ("nadamw",)))
+    made.one_run({})
+    (row,) = made.done.values()
+    known = row["curve"], row["test"]
+    for field, value in (("version", 7), ("step_budget", row["step_budget"] * 2)):
+        made.log.write_text(json.dumps({**row, field: value}) + "\n")
+        trained = []
+        with monkeypatch.context() as patch:
+            patch.setattr(targets.Procedure, "_train", lambda *a, trained=trained, **k: trained.append(a) or known)
+            procedure(targets.Plan(0, 1, ("nadamw",))).one_run({})
+        assert len(trained) == 1, field
+
+
 def test_procedure_blocks_use_different_seeds(procedure):
     p = procedure()
     p.run()
@@ -110,7 +124,7 @@ def test_one_run_gives_a_provisional_record_of_what_it_reached(procedure, tmp_pa
 
 def test_one_run_that_diverges_at_once_sets_no_target(procedure):
     made = procedure(targets.Plan(0, 1, ("nadamw",)))
-    with pytest.raises(errors.UserError, match="diverged before its first evaluation"):
+    with pytest.raises(errors.UserError, match="the run diverged; lower its learning rate"):
         made.one_run({"learning_rate": 1e38})
 
 
@@ -143,7 +157,7 @@ def test_record_is_that_of_a_workload(path):
 
 
 @pytest.mark.parametrize("path", ONE_RUN, ids=lambda p: p.stem)
-def test_record_of_one_run_is_provisional_and_follows_from_its_curve(path, tmp_path):
+def test_record_of_one_run_is_provisional_and_follows_from_its_curve(path, tmp_path, real_data):
     record, workload = NAMES[path.stem], _load(path.stem)
     procedure = targets.Procedure(workload, tmp_path, targets.Plan(), lambda line: None)
     (row,) = record["V"]
@@ -153,6 +167,8 @@ def test_record_of_one_run_is_provisional_and_follows_from_its_curve(path, tmp_p
     best = min(curve, key=procedure._rank)
     assert record["validation_target"] == procedure.target([best], workload.metric_resolution)
     assert record["reference_steps"] == (curve.index(best) + 1) * workload.interval
+    test = row["tests"][0][curve.index(best)]
+    assert record["test_target"] == procedure.target([test], procedure._test_resolution())
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=lambda p: p.stem)
