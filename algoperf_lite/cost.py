@@ -58,9 +58,8 @@ def cost(
 
 def unmeasured(benchmark: records.Benchmark, info: records.WorkloadInfo) -> records.Cost:
     """The cost of what is not, or cannot be, measured: factor 1, no charge; of a smoke run, a cap of two evaluations."""
-    interval = info.step_budget // info.evaluations
-    cap = search.step_cap(info.step_budget, interval, benchmark.budget_factor, 1.0)
-    cap = min(cap, 2 * interval) if benchmark.smoke else cap
+    cap = search.step_cap(info.step_budget, info.interval, benchmark.budget_factor, 1.0)
+    cap = min(cap, 2 * info.interval) if benchmark.smoke else cap
     return records.Cost(factor=1.0, build_s=0.0, step_cap=cap, compile_s=0.0, blocks=0, reference_step_s=0.0)
 
 

@@ -193,7 +193,7 @@ class DryRunner(runner.Runner):
                 raise
             return msgspec.structs.replace(row, set_up_s=time.perf_counter() - began)
         is_reference = programs.submission.sha256 == reference.submission.sha256
-        interval, cap, cost_s = _interval(info), first.step_cap, 0.0
+        interval, cap, cost_s = info.interval, first.step_cap, 0.0
         factor = 1.0 if is_reference or benchmark.smoke else step_s / reference_s
         if not unmeasured:
             factor = benchmark.costs[first.entrant][first.workload][key].factor
@@ -300,12 +300,8 @@ def reference_blocks(intervals: int, timed: bool = True) -> int:
     return max(within + 1, trial.MIN_BLOCKS if timed else 1)
 
 
-def _interval(info: records.WorkloadInfo) -> int:
-    return info.step_budget // info.evaluations
-
-
 def _cap(info: records.WorkloadInfo, budget_factor: float, factor: float) -> int:
-    return search.step_cap(info.step_budget, _interval(info), budget_factor, factor)
+    return search.step_cap(info.step_budget, info.interval, budget_factor, factor)
 
 
 def _cost_s(programs: engine.Programs, interval: int, step_s: float, reference_s: float, is_reference: bool) -> float:

@@ -54,6 +54,11 @@ class WorkloadInfo(Struct, frozen=True, kw_only=True):
     reference_source: str  # "target record", or why another setting stands in
     held_out_of: str | None = None  # name of the base workload, where that is on the board
 
+    @property
+    def interval(self) -> int:
+        """Steps between evaluations."""
+        return self.step_budget // self.evaluations
+
 
 class Entrant(Struct, frozen=True, kw_only=True):
     """A named submission on a board."""

@@ -78,7 +78,7 @@ class Procedure:
           hparams: those that differ from `nadamw`'s DEFAULTS; the schedule's horizon is P12's.
 
         Raises:
-          UserError: hyperparameters that `nadamw` does not have; a run that reached no finite value.
+          UserError: hyperparameters that `nadamw` does not have, or `horizon_fraction`; a run that diverged.
         """
         assert self.base is None
         if "horizon_fraction" in hparams:
@@ -86,13 +86,13 @@ class Procedure:
                 f"horizon_fraction is not to be given: the schedule ends where the run does, at {HORIZON}"
             )
         point = self.submissions["nadamw"].resolve({**hparams, "horizon_fraction": HORIZON})
-        row = self._one("V", 0, "nadamw", "given", point, 0, HORIZON, test=True)
-        names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
-        if None in row["curve"]:
+        one = {"optimizer": "nadamw", "point": "given", "hparams": point}
+        one |= self._block("V", 0, one, HORIZON, test=True)
+        (curve,), (test,) = one["curves"], one["tests"]
+        if None in curve:
             raise errors.UserError(f"workload {self.workload.name}: the run diverged; lower its learning rate")
-        one = {"optimizer": "nadamw", "point": "given", "hparams": point, **{k: [row[v]] for k, v in names.items()}}
         target = self.target(one["reached"], self.workload.metric_resolution)
-        tests = [self._test_at_hit(row["curve"], row["test"], target)]
+        tests = [self._test_at_hit(curve, test, target)]
         numbers = self._numbers(target, tests, [one], one, one, one["curves"])
         del numbers["rank_with_target_moved"]  # one optimizer, and a spread that is not known
         return self._write(
@@ -100,7 +100,7 @@ class Procedure:
                 **self._head("one run, before PROTOCOL P12", provisional=True),
                 "confirmed": False,
                 **numbers,
-                "V": [{k: one[k] for k in ("optimizer", "point", "hparams", "finals", "reached", "curves", "tests")}],
+                "V": [one],
             }
         )
 
@@ -167,9 +167,11 @@ class Procedure:
     def _measure(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**_identity(s), **self._block("V", 0, s, HORIZON)} for s in settings]
 
-    def _block(self, block: str, attempt: int, setting: dict[str, Any], until: float) -> dict[str, Any]:
+    def _block(
+        self, block: str, attempt: int, setting: dict[str, Any], until: float, *, test: bool | None = None
+    ) -> dict[str, Any]:
         name, point, hparams = setting["optimizer"], f"point {setting['point']}", setting["hparams"]
-        rows = [self._one(block, attempt, name, point, hparams, seed, until) for seed in range(self.plan.seeds)]
+        rows = [self._one(block, attempt, name, point, hparams, seed, until, test=test) for seed in range(self.plan.seeds)]
         names = {"finals": "final", "reached": "reached", "curves": "curve", "tests": "test"}
         return {several: [row[one] for row in rows] for several, one in names.items()}
 

@@ -11,10 +11,8 @@ proof that the model learns the task. Where the target procedure has not run, th
 """
 
 import argparse
-import functools
 import json
 import pathlib
-import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from algoperf_lite import cli, environment, records, registry, targets
 from algoperf_lite.data import bytes_text, fashion, kspace, spoken_digits
 from algoperf_lite.tasks import multilabel, reconstruction, speech, translation
+from benchmarks import page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "learning.json"
@@ -220,9 +219,7 @@ def main() -> None:
     rows = finished()
     print(table(rows))
     if args.docs:
-        begin, end = f"<!-- {DOCS}: begin -->", f"<!-- {DOCS}: end -->"
-        between = functools.partial(re.sub, f"{re.escape(begin)}.*?{re.escape(end)}", flags=re.DOTALL)
-        args.docs.write_text(between(lambda _: f"{begin}\n{table(rows)}\n{end}", args.docs.read_text()))
+        page.put(args.docs, DOCS, table(rows))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from algoperf_lite import cli, cost, engine, environment, mesh, records, registry, spec
 from algoperf_lite.clock import Clock
+from benchmarks import page
 from tests.submissions import transcribed
 from tests.submissions.driver import deviation, drive
 from tests.submissions.oracles.cases import STEPS
@@ -174,11 +175,8 @@ def main() -> None:
         RESULTS.write_text(json.dumps({"rows": list(known.values())}, indent=1) + "\n")
     rows = [r for r in known.values() if r["submission"] in registry.names("submissions")]
     if args.docs:
-        begin, end = "<!-- methods table: begin -->", "<!-- methods table: end -->"
         timed = "; ".join(sorted({r["timed"] for r in rows if "timed" in r})) or "not yet timed"
-        body = f"{begin}\n{table(rows)}\n\nState and step on `{args.workload}`; {timed}.\n{end}"
-        text = re.sub(f"{begin}.*?{end}", lambda _: body, args.docs.read_text(), flags=re.DOTALL)
-        args.docs.write_text(text)
+        page.put(args.docs, "methods table", f"{table(rows)}\n\nState and step on `{args.workload}`; {timed}.")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ the budget and at its end. Minutes on two cores; finished rows in `benchmarks/re
 import argparse
 import json
 import pathlib
-import re
 
 import jax.numpy as jnp
 import optax
 
 from algoperf_lite import engine, environment, mesh, records, registry
+from benchmarks import page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "surprises.json"
@@ -106,10 +106,7 @@ def main() -> None:
             RESULTS.write_text(json.dumps(content, indent=1) + "\n")
     print(table(rows))
     if args.docs:
-        begin, end = f"<!-- {DOCS}: begin -->", f"<!-- {DOCS}: end -->"
-        found = f"{begin}\n{table(rows)}\n{end}"
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: found, args.docs.read_text(), flags=re.DOTALL)
-        args.docs.write_text(text)
+        page.put(args.docs, DOCS, table(rows))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ measure them anew. `--docs` rewrites the tables between the page's markers.
 import argparse
 import json
 import pathlib
-import re
 import time
 
 import jax
@@ -20,6 +19,7 @@ import numpy as np
 
 from algoperf_lite import cli, engine, environment, errors, flops, mesh, records, registry
 from algoperf_lite.clock import Clock
+from benchmarks import page
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHUNKS = 7
@@ -97,23 +97,19 @@ def table(rows: list[dict]) -> str:
 
 def write_docs(path: pathlib.Path, rows: list[dict]) -> None:
     """Puts one table per tier, and one of the held-out variants, between the page's markers."""
-    text = path.read_text()
     parts = {
         "micro": [r for r in rows if r["tier"] == "micro" and not r["held_out_of"]],
         "lite": [r for r in rows if r["tier"] == "lite" and not r["held_out_of"]],
         "held-out": [r for r in rows if r["held_out_of"]],
     }
     for name, chosen in parts.items():
-        begin, end = f"<!-- {name} table: begin -->", f"<!-- {name} table: end -->"
         if chosen:
             timed = "; ".join(sorted({r["timed"] for r in chosen}))
             about = (
                 f"Timed on {timed}. Budget: all steps, and all evaluations of validation and evaluation-train; nothing "
                 "else. `*`: provisional target."
             )
-            body = f"{begin}\n{table(chosen)}\n\n{about}\n{end}"
-            text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, body=body: body, text, flags=re.DOTALL)
-    path.write_text(text)
+            page.put(path, f"{name} table", f"{table(chosen)}\n\n{about}")
 
 
 def main() -> None:

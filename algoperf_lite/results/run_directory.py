@@ -58,7 +58,7 @@ def tabulate(
             direction=info.direction,
             target=info.validation_target,
             budget=info.step_budget * benchmark.budget_factor,
-            interval=info.step_budget // info.evaluations,
+            interval=info.interval,
             held_out_of=info.held_out_of,
             provisional=info.provisional,
             reference=info.reference_steps,
