@@ -52,7 +52,7 @@ def build(
         metric="accuracy",
         direction="max",
         batch_size=BATCH_SIZE,
-        step_budget=1500,
+        step_budget=4000,
         evaluations=25,
         eval_batch_size=200,
         num_train_examples=fashion.TRAIN,
