@@ -4,6 +4,8 @@ A search is a function (step, fixed, past) -> tokens [B, length], as `models.seq
 bound by the workload. It ends a sentence with `EOS`, pads with `PAD`, and never chooses `PAD` or `BOS`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,15 +70,22 @@ def bleu(decoded: np.ndarray, references: np.ndarray) -> tuple[float, float]:
     The rows are tokens already, so sacrebleu splits at blanks only (`tokenize="none"`): the value is comparable with others
     on the same tokens, not with BLEU of detokenised text. The groups take every 20th sentence.
     """
-    metric = BLEU(tokenize="none", force=True)
-    texts = [[text(row) for row in rows.tolist()] for rows in (decoded, references)]
-    groups = min(_GROUPS, len(decoded))
-    parts = [metric.corpus_score(texts[0][i::groups], [texts[1][i::groups]]) for i in range(groups)]
+    metrics = _against(np.asarray(references).tobytes(), str(references.dtype), references.shape[1])
+    groups, said = len(metrics), [text(row) for row in decoded.tolist()]
+    parts = [metric.corpus_score(said[i::groups], None) for i, metric in enumerate(metrics)]
     counts = np.array([[*part.counts, *part.totals, part.sys_len, part.ref_len] for part in parts])
     whole = counts.sum(0)
     without = np.array([_score(whole - part) for part in counts])
     error = np.sqrt((groups - 1) / groups * np.sum((without - without.mean()) ** 2))
     return _score(whole), float(error)
+
+
+@functools.lru_cache(maxsize=4)  # a split's references are the same at every evaluation
+def _against(references: bytes, dtype: str, length: int) -> list[BLEU]:
+    """A metric for each group of the jackknife, which has counted its references already."""
+    texts = [text(row) for row in np.frombuffer(references, dtype).reshape(-1, length).tolist()]
+    groups = min(_GROUPS, len(texts))
+    return [BLEU(tokenize="none", force=True, references=[texts[i::groups]]) for i in range(groups)]
 
 
 def text(row: list[int]) -> str:
