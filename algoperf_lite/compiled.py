@@ -34,7 +34,7 @@ class Compiled:
         crowded: Callable[[], bool] = environment.crowded,
     ):
         self.mesh, self._tell, self._crowded = mesh, tell, crowded
-        self._options = engine.HASTILY if hastily else None
+        self._options = environment.hasty_options() if hastily else None
         self._submissions: dict[str, Submission] = {}
         self._benches: dict[str, engine.Bench] = {}
         self._programs: dict[Key, engine.Programs] = {}  # the latest used last

@@ -21,8 +21,6 @@ from algoperf_lite.submission import Submission
 from algoperf_lite.training import Carry, Hyper, put_hyper, put_key, scan_chunk, strong, train_step
 
 SPLITS = ("eval_train", "validation", "test")
-HASTILY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Compiler options for programs that run a few steps only: half the time to compile, slower steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +102,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh, options: dic
     """Loads the data, puts it on the mesh and compiles what every submission shares. All of it uncharged.
 
     Args:
-      options: of the compiler, such as `HASTILY` where nothing is timed.
+      options: of the compiler, such as `environment.hasty_options` where nothing is timed.
     """
     meshes.check_batch(mesh, workload.name, workload.batch_size)
     host = workload.load()

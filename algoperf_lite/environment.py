@@ -3,6 +3,7 @@
 Nothing happens at import; `setup` is called once by the commands that compute.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -54,6 +55,29 @@ def setup(coordinator: str | None = None, num_processes: int = 1, process_id: in
             raise errors.EnvironmentFault(
                 f"process {process_id} of {num_processes} could not join {coordinator}: {e}"
             ) from e
+
+
+@functools.cache
+def hasty_options() -> dict[str, Any]:
+    """Compiler options for programs that run a few steps only: a fraction of the time to compile, slower steps.
+
+    Those that the installed XLA knows; it refuses others.
+    """
+    import jax
+
+    def known(name: str, value: Any) -> bool:
+        try:
+            jax.jit(lambda: 0).lower().compile({name: value})
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    options = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_use_fusion_emitters": False,  # gone with jax 0.12
+    }
+    return {name: value for name, value in options.items() if known(name, value)}
 
 
 def broadcast(value: Any) -> Any:

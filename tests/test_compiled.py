@@ -72,7 +72,7 @@ def test_only_boards_that_time_nothing_compile_hastily(monkeypatch):
     monkeypatch.setattr(engine, "compile_programs", lambda *_: engine.Programs(*[None] * 7, compile_s=1.0, build_s=0.0))
     for hastily in (False, True):
         Compiled(None, lambda phase, **facts: None, hastily=hastily).programs("a", INFO, "sgd", "sgd", {})
-    assert asked == [None, engine.HASTILY]
+    assert asked == [None, environment.hasty_options()]
 
 
 def test_room_is_told_by_the_kernels_limit(tmp_path):

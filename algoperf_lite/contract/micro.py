@@ -50,7 +50,7 @@ class Single:
 
         def run(function, *args):
             where = meshes.shardings(self.mesh, jax.eval_shape(function, *args))
-            return jax.jit(function, out_shardings=where).lower(*args).compile(engine.HASTILY)(*args)
+            return jax.jit(function, out_shardings=where).lower(*args).compile(environment.hasty_options())(*args)
 
         params, model_state = run(start, self.key)
         with engine.blame(entry, f"init on {name}"):
@@ -61,7 +61,7 @@ class Single:
             lowered = jax.jit(step, out_shardings=(where, meshes.replicated(self.mesh))).lower(
                 *(self.carry, self.hyper, self.data, self.key, self._number(0))
             )
-        self._program = lowered.compile(engine.HASTILY)
+        self._program = lowered.compile(environment.hasty_options())
         self.state_size = _bytes(self.carry.opt_state) / _bytes(params)
 
     def _number(self, step: int) -> jax.Array:
