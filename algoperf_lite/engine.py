@@ -380,4 +380,4 @@ def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:
     carry = programs.carry_abstract
     out = (jax.tree.map(lambda x: x.sharding, carry), meshes.replicated(bench.mesh))
     arguments = (carry, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
-    return jax.jit(step, out_shardings=out, donate_argnums=(0,)).lower(*arguments).compile()
+    return jax.jit(step, out_shardings=out, donate_argnums=(0,)).lower(*arguments).compile(programs.bench.options)

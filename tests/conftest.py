@@ -6,12 +6,14 @@ import pathlib
 import sys
 
 # Most of the tests' time is LLVM's, on programs that run for milliseconds: see `environment.hasty_options`. XLA ends the
-# process for a flag it does not know, and the last one went with jax 0.12.
+# process for a flag it does not know, and the last one is gone with jax 0.12.
+EMITTERS = "xla_cpu_use_fusion_emitters" if importlib.metadata.version("jaxlib").startswith("0.10.") else None
+AS_SHIPPED = {EMITTERS: True} if EMITTERS else None  # compiler options, where rounding in and outside loops has to agree
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8"
     + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    + (" --xla_cpu_use_fusion_emitters=false" if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
+    + (f" --{EMITTERS}=false" if EMITTERS else "")
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -14,6 +14,7 @@ from algoperf_lite.clock import CompilationCounter
 from algoperf_lite.training import Carry
 from tests import tiny_trial
 from tests.assets import tiny
+from tests.conftest import AS_SHIPPED
 from tests.workloads.cases import CASES, LITE
 
 
@@ -71,7 +72,7 @@ def test_scanned_steps_of_a_workload_equal_dispatched_ones_to_the_bit(case, requ
         request.getfixturevalue("real_data")
     workload = case.build()
     workload = dataclasses.replace(workload, step_budget=4 * workload.evaluations)
-    bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+    bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}), AS_SHIPPED)
     entry = registry.load_submission("nadamw")
     point = entry.resolve({"warmup_fraction": 0.0, "dropout_rate": 0.1, "label_smoothing": 0.1})
     programs = engine.compile_programs(bench, entry, point)

@@ -49,6 +49,7 @@ class Single:
             return training.strong(entry.build(problem, {**static, **hyper.hparams}).init(params))
 
         def run(function, *args):
+            function = jax.jit(function, inline=True)  # traced once
             where = meshes.shardings(self.mesh, jax.eval_shape(function, *args))
             return jax.jit(function, out_shardings=where).lower(*args).compile(environment.hasty_options())(*args)
 
