@@ -3,7 +3,10 @@
 import importlib.metadata
 import os
 import pathlib
+import signal
 import sys
+
+import pytest
 
 # Most of the tests' time is LLVM's, on programs that run for milliseconds: see `environment.hasty_options`. XLA ends the
 # process for a flag it does not know, and the last one is gone with jax 0.12.
@@ -17,7 +20,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import pytest
+# A shell without job control starts what runs in the background deaf to interrupts, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
