@@ -33,6 +33,7 @@ def facts(name: str, clock: Clock) -> dict:
     shares = record.get("reference_hit_share_of_budget", [])
     steps = np.array([s * workload.step_budget for s in shares if s is not None])
     bench = engine.compile_bench(workload, mesh.make({"data": 1, "fsdp": 1}))
+    load = environment.manifest()["load_average"]  # this process included
     reference = registry.load_submission("nadamw")
     point = reference.resolve(dict(workload.reference))
     programs = engine.compile_programs(bench, reference, point)
@@ -71,6 +72,7 @@ def facts(name: str, clock: Clock) -> dict:
         "evaluation_s": evaluation_s,
         "time_to_target_s": workload.reference_steps * step_s or None,
         "budget_s": workload.step_budget * step_s + workload.evaluations * evaluation_s,
+        "load_average": load,
     }
 
 

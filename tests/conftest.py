@@ -67,7 +67,8 @@ def tiny_toml() -> pathlib.Path:
 
 
 def subprocess_env(devices: int = 1, **more: str) -> dict[str, str]:
-    """Environment of a child process: its own number of fake devices, the session's compile cache."""
+    """Environment of a child process: its own number of fake devices, the shipped emitters, the session's cache."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
+    flags = flags.replace(f" --{EMITTERS}=false", "")
     return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}

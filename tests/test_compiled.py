@@ -4,11 +4,13 @@ import gc
 import pathlib
 import types
 
+import jax
 import pytest
 
 from algoperf_lite import compiled, engine, environment, mesh, registry
 from algoperf_lite.compiled import Compiled
 from tests.assets import tiny
+from tests.conftest import EMITTERS
 
 INFO = types.SimpleNamespace(source="digits_vit", reference={})
 
@@ -73,6 +75,22 @@ def test_only_boards_that_time_nothing_compile_hastily(monkeypatch):
     for hastily in (False, True):
         Compiled(None, lambda phase, **facts: None, hastily=hastily).programs("a", INFO, "sgd", "sgd", {})
     assert asked == [None, environment.hasty_options()]
+
+
+def test_hasty_options_are_those_that_the_installed_xla_knows(monkeypatch):
+    always = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    assert environment.hasty_options() == {**always, **({EMITTERS: False} if EMITTERS else {})}
+    compiled = jax.jit(lambda x: x + 1).lower(1.0).compile(environment.hasty_options())
+    assert float(compiled(1.0)) == 2.0
+    environment.hasty_options.cache_clear()
+
+    class Busy:
+        def compile(self, options):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(jax, "jit", lambda f: types.SimpleNamespace(lower=Busy))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):  # tells nothing of the option
+        environment.hasty_options()
 
 
 def test_room_is_told_by_the_kernels_limit(tmp_path):

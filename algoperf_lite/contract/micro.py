@@ -28,12 +28,15 @@ BLOCKS, BLOCK_STEPS = 5, 8
 
 
 class Single:
-    """A submission's start and its single step on a workload one layer deep, compiled hastily for a mesh.
+    """A submission's start and its single step on a workload one layer deep, compiled for a mesh.
 
     At its DEFAULTS, or the middle of its SPACE.
+
+    Args:
+      hastily: compile the step for a few calls of which none is timed.
     """
 
-    def __init__(self, entry: Submission, name: str, sizes: dict[str, int]):
+    def __init__(self, entry: Submission, name: str, sizes: dict[str, int], *, hastily: bool = True):
         workload = registry.load_workload(name, depth=DEPTH)
         self.mesh, host = meshes.make(sizes), workload.load()
         self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
@@ -62,7 +65,7 @@ class Single:
             lowered = jax.jit(step, out_shardings=(where, meshes.replicated(self.mesh))).lower(
                 *(self.carry, self.hyper, self.data, self.key, self._number(0))
             )
-        self._program = lowered.compile(environment.hasty_options())
+        self._program = lowered.compile(environment.hasty_options() if hastily else None)
         self.state_size = _bytes(self.carry.opt_state) / _bytes(params)
 
     def _number(self, step: int) -> jax.Array:
@@ -167,7 +170,12 @@ class OnWorkloads:
 
     def cost(self, entry: Submission) -> str:
         """Cost of a step over plain SGD's."""
-        mine, sgd = (Single(e, TIMED, {"data": 1, "fsdp": 1}) for e in (entry, registry.load_submission(BASELINE)))
+
+        def compiled(each: Submission) -> Single:
+            return Single(each, TIMED, {"data": 1, "fsdp": 1}, hastily=False)
+
+        with ThreadPoolExecutor(environment.usable_cores()) as pool:
+            mine, sgd = pool.map(compiled, (entry, registry.load_submission(BASELINE)))
         steps = -(-BLOCK_STEPS // entry.PERIOD) * entry.PERIOD  # whole periods of what is done every so often
         for each in (mine, sgd):
             each.seconds(0, steps)

@@ -288,7 +288,7 @@ def test_kernel_of_more_axes_is_treated_as_its_matrix(name, kind, shape, inputs)
     matrix = {"w": _role("matrix", (6, columns), 1)}
     plain = drive(name, h, noisy_quadratic({"w": (6, columns)}, 9), 9, roles=matrix)
     for (a, _), (b, _) in zip(folded, plain, strict=True):
-        np.testing.assert_allclose(a["w"].reshape(6, columns), b["w"], atol=1e-9)
+        np.testing.assert_allclose(a["w"].reshape(6, columns), b["w"], atol=1e-9 if name == "soap" else 1e-12)
     assert np.max(np.abs(folded[-1][0]["w"] - folded[0][0]["w"])) > 1e-3
 
 
