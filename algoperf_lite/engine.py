@@ -185,7 +185,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
         def opt_init(params, hyper):
             return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
 
-        with blame(submission, f"{what}: init"):
+        with blame(submission, f"{what}: build or init"):
             opt_shapes = jax.eval_shape(opt_init, params, hyper)
         opt_shardings = meshes.shardings(mesh, opt_shapes)
         carry = Carry(params, model_state, abstract(opt_shapes, opt_shardings))
@@ -324,7 +324,8 @@ class blame:
         if isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerBoolConversionError)):
             hint = (
                 "\n  hyperparameters are traced: use jnp.where instead of `if`, "
-                "or declare the name static with spec.choice(values, static=True)"
+                "or declare the name static with spec.choice(values, static=True); "
+                "schedules that take traced numbers, which optax's do not, are in algoperf_lite.schedules"
             )
         if isinstance(error, KeyError):
             hint = f"\n  hyperparameters without a value in DEFAULTS must come from SPACE; asked for: {error}"

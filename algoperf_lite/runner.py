@@ -329,7 +329,9 @@ class Runner:
             try:
                 outcome = trial.run(self._job(benchmark, spec), folder, self.clock, self._listener(spec), self._stop)
             except Exception as e:
-                if not trial.is_out_of_memory(e):
+                # A smoke board has compiled nothing before: the other entrants go on.
+                refused = benchmark.smoke and isinstance(e, errors.UserError)
+                if not refused and not trial.is_out_of_memory(e):
                     raise
                 outcome = trial.failure(folder, e, environment.host_fingerprint())
                 folder.finish(outcome)

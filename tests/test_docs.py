@@ -21,11 +21,11 @@ def commands(text: str) -> list[str]:
     return [line.strip() for line in lines + re.findall(r"`(algoperf-lite [^`]*)`", inline)]
 
 
-def example(name: str) -> str:
-    """The Python block between two markers of the README."""
-    text = (ROOT / "README.md").read_text()
+def example(name: str, page: str = "README.md") -> str:
+    """The Python block between two markers of a page."""
+    text = (ROOT / page).read_text()
     found = re.search(rf"<!-- {name}: begin -->\n```python\n(.*?)```\n<!-- {name}: end -->", text, re.S)
-    assert found is not None, f"README.md has no example {name!r}"
+    assert found is not None, f"{page} has no example {name!r}"
     return found.group(1)
 
 
@@ -50,9 +50,10 @@ def test_commands_are_found():
     assert set(cli.COMMANDS) == mentioned
 
 
-def test_example_submission_passes_every_check(tmp_path):
+@pytest.mark.parametrize("where", [("example submission",), ("own rule", "docs/submission.md")], ids=" ".join)
+def test_example_submission_passes_every_check(where, tmp_path):
     file = tmp_path / "my_opt.py"
-    file.write_text(example("example submission"))
+    file.write_text(example(*where))
     results = list(contract.validate_submission(str(file), quick=True))
     assert len(results) > 5
     assert [r for r in results if not r.ok] == []

@@ -137,7 +137,8 @@ def main(args: argparse.Namespace) -> int:
         print(f"stopped; the same command goes on where it stopped ({out})", file=sys.stderr)
         return 130
     for spec, outcome in failed:
-        reason = outcome.message.strip().splitlines()[-1] if outcome.message.strip() else ""
+        said = [line for line in outcome.message.splitlines() if line and not line.startswith(" ")]
+        reason = said[-1].removeprefix("algoperf_lite.errors.UserError: ") if said else ""  # of several lines the first
         print(f"failed: {spec.workload} {spec.entrant} study {spec.study} trial {spec.trial}: {outcome.outcome}: {reason}")
     if diverged:
         who, count = ", ".join(sorted(set(diverged))), errors.counted(len(diverged), "trial")

@@ -5,12 +5,14 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
+
 from algoperf_lite import errors
 
 Check = tuple[Callable[..., str | None], str]  # with the mend of what it does not expect
 
 # Where one of these fails, the later ones would only repeat it.
-ESSENTIAL = ("_has_points", "_traceable", "has_points", "runs")
+ESSENTIAL = ("_has_points", "_traceable", "_finite", "has_points", "runs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,9 @@ def check(checks: Sequence[Check], *args: Any) -> Iterator[Result]:
             yield Result(name, False, str(e), e.mend)
         except errors.UserError as e:  # has its own mend
             yield Result(name, False, str(e))
+        except jax.errors.UnexpectedTracerError:
+            kept = "an array of one trace was kept in Python and used in another"
+            yield Result(name, False, kept, "keep all memory in the optimizer state, none in globals or closures")
         except Exception as e:
             text = str(e).strip().splitlines() or [""]
             yield Result(name, False, f"{type(e).__name__}: {text[0]}", mend)

@@ -38,8 +38,9 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     summary = standing.by_rank(summary)
     console.print()
     say(console, text.headline(summary), "bold")
-    if said := text.rule_changes(standing.changes(summary)):
-        say(console, f"{said} `algoperf-lite report` shows which.")
+    changes = standing.changes(summary)
+    if said := text.rule_changes(changes):
+        say(console, f"{said} `algoperf-lite report` shows {'which' if changes and changes['first'] else 'them'}.")
     if summary["cells"]:
         print_table(_medians(summary), console)
         if summary["ranked_by"] != "seconds":

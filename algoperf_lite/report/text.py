@@ -99,7 +99,7 @@ def headline(summary: dict[str, Any]) -> str:
         missing = len(summary["missing"])
         return f"Unfinished: {counted(missing, 'trial')} {'is' if missing == 1 else 'are'} missing, so there is no score."
     if summary["status"] == "smoke":
-        return "A smoke run: everything ran; nothing is ranked."
+        return "A smoke run: nothing is ranked."
     if summary["headline"] == "pairs" and summary["pairs"]:
         pair, others = summary["pairs"][0], len(summary["pairs"]) - 1
         more = f" (and {counted(others, 'more pair')} below)" if others else ""

@@ -18,7 +18,7 @@ def flags(results: Results, summary: dict[str, Any]) -> list[dict[str, str]]:
 def _board(results: Results) -> Iterator[tuple[str, str]]:
     about, board = results.about, results.board
     if about.smoke:
-        yield "smoke", "A smoke run: everything ran. No cost was measured and nothing is ranked."
+        yield "smoke", "A smoke run: two evaluations a trial, no cost measured, nothing ranked."
     if board.missing:
         cells = collections.Counter((key[0], key[1]) for key in board.missing)
         where = "; ".join(f"{name} on {workload} ({n})" for (name, workload), n in sorted(cells.items()))

@@ -77,6 +77,26 @@ FAULTS = {
         "Two traces",
         "the second trace is another program",
     ),
+    "first traces alone, long over": (
+        rule("CALLS.append(0); u = jax.tree.map(lambda x: -rate * x * min(1.0, len(CALLS) / 3), g)"),
+        "Two traces",
+        "the second trace is another program",
+    ),
+    "an array of a trace kept in a global": (
+        rule("CALLS.append(rate); u = jax.tree.map(lambda x: -CALLS[0] * x, g)"),
+        "restart",
+        "an array of one trace was kept in Python",
+    ),
+    "root of a negative number": (
+        rule("u = jax.tree.map(lambda x: -rate * jnp.sqrt(-1.0 - x**2), g)"),
+        "Ten steps",
+        "the first update is not finite",
+    ),
+    "growth without end": (
+        rule("u = jax.tree.map(lambda x: 1e9 * x, g)"),
+        "Ten steps",
+        "loss 52.4 -> ",
+    ),
     "memory in a global": (
         rule("CALLS.append(0); u = jax.tree.map(lambda x: -rate * x / len(CALLS), g)"),
         "restart",
@@ -92,6 +112,20 @@ def test_fault_is_named_with_its_mend(fault, tmp_path):
     assert not ok
     assert detail in found
     assert mend or "became" in found
+
+
+def test_the_program_is_traced_anew_though_other_checks_have_traced_it(tmp_path):
+    """What counts traces up to a bound has come to rest when the check begins."""
+    body, words, _ = FAULTS["first traces alone, long over"]
+    entry = registry.load_submission(write_submission(tmp_path, body))
+    lasting = [r for r in check(submissions.CHECKS, entry) if not r.ok]
+    assert [words in r.check for r in lasting] == [True]
+
+
+def test_what_is_not_finite_is_told_once(tmp_path):
+    body, words, _ = FAULTS["root of a negative number"]
+    entry = registry.load_submission(write_submission(tmp_path, body))
+    assert words in list(check(submissions.CHECKS, entry))[-1].check
 
 
 @pytest.mark.parametrize("words", sorted({words for _, words, _ in FAULTS.values()}))
