@@ -137,8 +137,9 @@ def main(args: argparse.Namespace) -> int:
         print(f"stopped; the same command goes on where it stopped ({out})", file=sys.stderr)
         return 130
     for spec, outcome in failed:
-        said = [line for line in outcome.message.splitlines() if line and not line.startswith(" ")]
-        reason = said[-1].removeprefix("algoperf_lite.errors.UserError: ") if said else ""  # of several lines the first
+        _, ours, reason = outcome.message.strip().rpartition("algoperf_lite.errors.UserError: ")
+        if not ours:  # else the whole message, with its mend
+            reason = reason.splitlines()[-1] if reason else ""
         print(f"failed: {spec.workload} {spec.entrant} study {spec.study} trial {spec.trial}: {outcome.outcome}: {reason}")
     if diverged:
         who, count = ", ".join(sorted(set(diverged))), errors.counted(len(diverged), "trial")

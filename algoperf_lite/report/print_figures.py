@@ -186,6 +186,8 @@ def _log_ticks(axes, ends: tuple[float, float]) -> None:
 def _legend(figure, axes) -> None:
     """Beside the lines; of many entrants outside, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
+    if not handles:  # every trial failed before its first evaluation
+        return
     if len(handles) <= 4:
         axes.legend(frameon=False, fontsize=7)
     else:

@@ -143,23 +143,42 @@ def test_mistake_in_a_benchmark_file_is_one_message_with_file_and_line(text, mes
     assert str(tmp_path) in err
 
 
+SMOKE_RUN = [
+    ("DEFAULTS = {}\n\ndef build(p, h):\n    return 1 / 0\n", "mine.py:12: ZeroDivisionError: division by zero"),
+    ("DEFAULTS = {}\n\ndef build(p, h):\n    return 3\n", "build returned int, accepted is an optax.Gradient"),
+    ("DEFAULTS = {}\n\ndef build(p, h):\n    return optax.sgd(h['rate'])\n", "must come from SPACE; asked for: 'rate'"),
+]
+
+
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "message", "more"),
     [
-        ("def build(:\n    pass\n", "mine.py:9: not valid Python: "),
-        ("DEFAULTS = {}\n", "has no function build(problem, hparams)"),
-        ("DEFAULTS = {}\n\ndef build(p, h):\n    return 1 / 0\n", "mine.py:12: ZeroDivisionError: division by zero"),
-        ("DEFAULTS = {}\n\ndef build(p, h):\n    return 3\n", "build returned int, accepted is an optax.Gradient"),
-        ("def build(p, h):\n    return optax.sgd(0.1)\n", "has no DEFAULTS; the self-tuning ruleset runs them"),
-        ("DEFAULTS = {}\n\ndef build(p, h):\n    return optax.sgd(h['rate'])\n", "must come from SPACE; asked for: 'rate'"),
+        ("def build(:\n    pass\n", "mine.py:9: not valid Python: ", ["--smoke"]),
+        ("DEFAULTS = {}\n", "has no function build(problem, hparams)", ["--smoke"]),
+        (
+            "def build(p, h):\n    return optax.sgd(0.1)\n",
+            "has no DEFAULTS; the self-tuning ruleset runs them",
+            ["--smoke"],
+        ),
+        *[(*each, []) for each in SMOKE_RUN],
     ],
 )
-def test_mistake_in_a_submission_is_one_message_with_file_and_line(body, message, say, tmp_path):
+def test_mistake_in_a_submission_is_one_message_with_file_and_line(body, message, more, say, tmp_path):
     source = tiny_trial.write_submission(tmp_path, "\n" + body)
-    code, out, err = say("run", TINY, "--smoke", "--submissions", source, "--out", tmp_path / "run")
+    code, out, err = say("run", TINY, *more, "--submissions", source, "--out", tmp_path / "run")
     assert code == 2
     assert message in err, err
     assert source in err
+    assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(("body", "message"), SMOKE_RUN)
+def test_mistake_that_a_smoke_run_meets_is_the_trials_and_told_with_its_mend(body, message, say, tmp_path):
+    source = tiny_trial.write_submission(tmp_path, "\n" + body)
+    code, out, err = say("run", TINY, "--smoke", "--submissions", source, "--out", tmp_path / "run")
+    assert code == 1
+    assert message in out, out
+    assert source in out
     assert "Traceback" not in err + out
 
 
