@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -103,6 +104,10 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
             f"submission {path} has no function build(problem, hparams); "
             "see docs/submission.md, or copy submissions/adamw.py"
         )
+    try:
+        inspect.signature(build).bind(None, None)
+    except TypeError as e:
+        raise errors.UserError(f"submission {path}: build must take (problem, hparams), and nothing else: {e}") from e
     space, defaults = getattr(module, "SPACE", None), getattr(module, "DEFAULTS", None)
     _check_point_names(path, space, defaults)
     eval_params = getattr(module, "eval_params", None)
@@ -155,7 +160,10 @@ def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
                     "accepted: spec.log_uniform(lo, hi), spec.uniform(lo, hi), spec.choice(values)"
                 )
             if defaults is not None and plain_name(name) not in {*defaults, *spec.RESERVED}:
-                raise errors.unknown(f"name in SPACE of {path} that DEFAULTS lacks:", name, defaults)
+                raise errors.UserError(
+                    f"submission {path}: SPACE has {name!r}, DEFAULTS has no {plain_name(name)!r} "
+                    f"(it has: {', '.join(defaults) or 'nothing'}); give it a value there, or mend the name"
+                )
 
 
 # --------------------------------------------------------------------------------------------- workloads

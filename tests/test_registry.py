@@ -94,8 +94,17 @@ WRONG = {
     "defaults_have_one_minus": ("DEFAULTS = {'one_minus_b1': .1}\n\ndef build(p, h): ...\n", "know 'b1' only"),
     "space_has_a_name_of_its_own": (
         "DEFAULTS = {'rate': .1}\nSPACE = {'rat': spec.uniform(0, 1)}\n\ndef build(p, h): ...\n",
-        "unknown name in SPACE of",
+        "SPACE has 'rat', DEFAULTS has no 'rat' (it has: rate); give it a value there",
     ),
+    "space_has_what_defaults_lack": (
+        "DEFAULTS = {}\nSPACE = {'one_minus_b1': spec.uniform(0, 1)}\n\ndef build(p, h): ...\n",
+        "SPACE has 'one_minus_b1', DEFAULTS has no 'b1' (it has: nothing)",
+    ),
+    "build_takes_more": (
+        "DEFAULTS = {}\n\ndef build(p, h, x): ...\n",
+        "build must take (problem, hparams), and nothing else",
+    ),
+    "build_takes_less": ("DEFAULTS = {}\n\ndef build(p): ...\n", "build must take (problem, hparams), and nothing else"),
     "extra_argument": ("EXTRA_ARGS = ('grad',)\n\ndef build(p, h): ...\n", "did you mean 'grad_fn'?"),
     "period": ("PERIOD = 0\n\ndef build(p, h): ...\n", "PERIOD must be a whole number of steps >= 1, got 0"),
     "eval_params": ("eval_params = 1\n\ndef build(p, h): ...\n", "eval_params must be a function"),

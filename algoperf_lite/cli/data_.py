@@ -68,6 +68,8 @@ def facts(name: str) -> dict[str, str | int]:
 
 
 def _list(entries: dict[str, dict[str, str | int]], as_json: bool) -> None:
+    from algoperf_lite.data import fetch
+
     if as_json:
         print(json.dumps(entries, indent=1))
         return
@@ -76,6 +78,7 @@ def _list(entries: dict[str, dict[str, str | int]], as_json: bool) -> None:
         print(f"{name}: {fact['state']}, {int(fact['bytes']) / 2**20:.1f} MiB in {files}")
         for key in ("description", "licence", "source"):
             print(f"  {'' if key == 'description' else f'{key}: '}{fact[key]}")
+    print(f"folder: {fetch.root()} (another: ALGOPERF_LITE_DATA)")
 
 
 def _progress(name: str) -> Callable[[int, int, int], None] | None:

@@ -445,7 +445,9 @@ def say(capsys):
 
 def test_commands_of_a_data_set_from_nothing_to_verified(serve, say):
     serve(send)
-    assert say("list")[1] == "toy: absent, 0.0 MiB in 1 file\n  a toy\n  licence: none\n  source: here\n"
+    said, _, folder = say("list")[1].partition("folder: ")
+    assert said == "toy: absent, 0.0 MiB in 1 file\n  a toy\n  licence: none\n  source: here\n"
+    assert folder.startswith(str(fetch.root()))
     assert say("verify")[0] == 3
     place = fetch.root() / "toy"
     assert say("fetch", "toy") == (0, f"toy: fetched, {place}\n", "")
