@@ -23,6 +23,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # A shell without job control starts what runs in the background deaf to interrupts, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+WARNINGS = "error,ignore:Error reading persistent compilation cache entry"  # the latter as in pyproject.toml
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 ASSETS = HERE / "assets"
@@ -71,4 +73,4 @@ def subprocess_env(devices: int = 1, **more: str) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
     flags = flags.replace(f" --{EMITTERS}=false", "")
-    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, "PYTHONWARNINGS": "error", **more}
+    return {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, "PYTHONWARNINGS": WARNINGS, **more}
