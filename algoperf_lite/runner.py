@@ -330,7 +330,7 @@ class Runner:
                 outcome = trial.run(self._job(benchmark, spec), folder, self.clock, self._listener(spec), self._stop)
             except Exception as e:
                 # A smoke board has compiled nothing before: the other entrants go on.
-                refused = benchmark.smoke and isinstance(e, errors.UserError)
+                refused = benchmark.smoke and isinstance(e, errors.UserError) and not isinstance(e, errors.EnvironmentFault)
                 if not refused and not trial.is_out_of_memory(e):
                     raise
                 outcome = trial.failure(folder, e, environment.host_fingerprint())

@@ -91,13 +91,14 @@ def test_changed_reference_is_refused(run, tmp_path, monkeypatch):
         run(["adamw"], studies=2)
 
 
-def test_disk_that_is_full_at_a_checkpoint_leaves_no_outcome(run, monkeypatch, tmp_path):
+@pytest.mark.parametrize("smoke", [False, True], ids=["board", "smoke"])
+def test_disk_that_is_full_at_a_checkpoint_leaves_no_outcome(smoke, run, monkeypatch, tmp_path):
     def full(*_, **__):
         raise errors.EnvironmentFault("RESOURCE_EXHAUSTED: No space left on device")
 
     monkeypatch.setattr(checkpoint, "save", full)
     with pytest.raises(errors.EnvironmentFault, match="No space left"):
-        run(["nadamw"], checkpoint_every_s=0.0)
+        run(["nadamw"], checkpoint_every_s=0.0, smoke=smoke)
     assert not list((tmp_path / "run").glob("trials/*/outcome.json"))
 
 
