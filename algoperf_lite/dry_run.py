@@ -14,8 +14,9 @@ import jax
 import msgspec
 import numpy as np
 
-from algoperf_lite import cost, engine, flops, records, runner, search, spec, trial
+from algoperf_lite import cost, engine, flops, records, runner, search, trial
 from algoperf_lite.records import Benchmark, Struct, TrialSpec
+from algoperf_lite.training import tree_bytes
 
 TIMED_CHUNKS = 3
 TIMED_S = 5.0  # no further chunk is timed after as many seconds
@@ -136,11 +137,10 @@ class DryRunner(runner.Runner):
         for one in self.missing(benchmark):
             key = search.static_key(entrants[one.entrant], one.hparams)
             groups.setdefault((one.workload, one.entrant, key), []).append(one)
-        order = list(benchmark.workloads)
-        rows = [
-            self._row(benchmark, specs, entrants[group[1]].source, group[2], group in unmeasured)
-            for group, specs in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
-        ]
+        order, rows = list(benchmark.workloads), []
+        for group, specs in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
+            rows.append(self._row(benchmark, specs, entrants[group[1]].source, group[2], group in unmeasured))
+            self.tell("timed", workload=group[0], entrant=group[1], done=len(rows), total=len(groups))
         cache = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: defined at run time
         files = [p for p in pathlib.Path(cache).rglob("*") if p.is_file()] if cache else []
         return DryRun(
@@ -274,11 +274,11 @@ def _program(programs: engine.Programs, hparams: Mapping[str, Any], **times: flo
     operations, at_least = flops.step_flops(programs.bench, programs.submission, hparams)
     return Program(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(carry.params)),
-        state_ratio=_bytes(carry.opt_state) / _bytes(carry.params),
+        state_ratio=tree_bytes(carry.opt_state) / tree_bytes(carry.params),
         flops=operations,
         flops_at_least=at_least,
         memory_bytes=program_bytes(programs.chunk),
-        checkpoint_bytes=_bytes(carry),
+        checkpoint_bytes=tree_bytes(carry),
         **times,
     )
 
@@ -312,10 +312,6 @@ def _cost_s(programs: engine.Programs, interval: int, step_s: float, reference_s
     blocks = 5 if period > 25 else cost.BLOCKS
     chunks = math.ceil(max(cost.MIN_STEPS, period) / interval)
     return (2 * blocks * chunks + 1) * interval * (step_s + reference_s)
-
-
-def _bytes(tree: spec.PyTree) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _trial_bytes(one: TrialSpec, manifest: dict[str, Any], metrics: list[Any], evaluations: int, blocks: int) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from algoperf_lite import errors, guard, spec
 from algoperf_lite import mesh as meshes
 from algoperf_lite.submission import Submission
-from algoperf_lite.training import Carry, Hyper, put_hyper, put_key, scan_chunk, strong, train_step
+from algoperf_lite.training import Carry, Hyper, initial, opt_init, put_hyper, put_key, scan_chunk, strong, train_step
 
 SPLITS = ("eval_train", "validation", "test")
 
@@ -112,8 +112,7 @@ def compile_bench(workload: spec.Workload, mesh: jax.sharding.Mesh, options: dic
     key = put_key(mesh, 0)
     shapes = jax.eval_shape(workload.init, key)
     shardings = meshes.shardings(mesh, shapes)
-    init = jax.jit(lambda k: strong(workload.init(jax.random.fold_in(k, 0))), out_shardings=shardings)
-    init = init.lower(key).compile(options)
+    init = jax.jit(initial(workload), out_shardings=shardings).lower(key).compile(options)
     params, model_state = abstract(shapes, shardings)
     evaluate = jax.jit(workload.evaluate, out_shardings=meshes.replicated(mesh))
     evaluate = evaluate.lower(params, model_state, splits["validation"][0]).compile(options)
@@ -174,19 +173,16 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
     """
     workload, mesh, problem = bench.workload, bench.mesh, bench.problem
     what = f"submission {submission.name} ({submission.source}) on workload {workload.name}"
-    static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
+    static = submission.static(hparams)
     started = time.perf_counter()
     with guard.nothing_left_behind(f"{what}: tracing"):
         build_s = _time_build(submission, problem, hparams, what)
         shell = Programs(bench, submission, *[None] * 4, None, 0.0, build_s)  # type: ignore[arg-type]
         hyper, key = shell.hyper(hparams), shell.key(0)
         params, model_state = abstract((s := jax.eval_shape(workload.init, key)), meshes.shardings(mesh, s))
-
-        def opt_init(params, hyper):
-            return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
-
+        begin = opt_init(submission, problem, static)
         with blame(submission, f"{what}: build or init"):
-            opt_shapes = jax.eval_shape(opt_init, params, hyper)
+            opt_shapes = jax.eval_shape(begin, params, hyper)
         opt_shardings = meshes.shardings(mesh, opt_shapes)
         carry = Carry(params, model_state, abstract(opt_shapes, opt_shardings))
         shardings = jax.tree.map(lambda x: x.sharding, carry)
@@ -204,7 +200,7 @@ def compile_programs(bench: Bench, submission: Submission, hparams: Mapping[str,
                 lowered = traced.lower()
             return lowered.compile(bench.options)
 
-        init_program = compiled("init", opt_init, params, hyper, out=opt_shardings)
+        init_program = compiled("init", begin, params, hyper, out=opt_shardings)
         chunk = compiled(
             "update",
             scan_chunk(step, workload.interval),
@@ -298,11 +294,10 @@ def _batch_stats(workload, mesh, params, model_state, data, key, step):
 def _time_build(submission: Submission, problem: spec.Problem, hparams: Mapping[str, Any], what: str) -> float:
     """Median wall seconds of three runs of build + eval_shape(init): P2 charges it, since it runs while tracing."""
     seconds = []
-    point = {k: v for k, v in hparams.items() if k not in spec.RESERVED}
     for _ in range(3):
         start = time.perf_counter()
         with blame(submission, f"{what}: build"):
-            jax.eval_shape(submission.build(problem, point).init, problem.shapes)
+            jax.eval_shape(submission.build(problem, hparams).init, problem.shapes)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
 
@@ -376,9 +371,14 @@ def dispatched(programs: Programs, hparams: Mapping[str, Any]) -> Programs:
 def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:
     """The same step as a program of its own, for a dispatch loop: the oracle of the scan driver, and for adapters."""
     bench, submission = programs.bench, programs.submission
-    static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
-    step = train_step(bench.workload, submission, bench.problem, static, bench.mesh)
-    carry = programs.carry_abstract
-    out = (jax.tree.map(lambda x: x.sharding, carry), meshes.replicated(bench.mesh))
-    arguments = (carry, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
-    return jax.jit(step, out_shardings=out, donate_argnums=(0,)).lower(*arguments).compile(programs.bench.options)
+    step = train_step(bench.workload, submission, bench.problem, submission.static(hparams), bench.mesh)
+    arguments = (programs.carry_abstract, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
+    return compile_step(step, arguments, bench.mesh, bench.options, donate=(0,))
+
+
+def compile_step(
+    step: Callable, arguments: tuple, mesh: jax.sharding.Mesh, options: dict[str, Any] | None, donate: tuple[int, ...] = ()
+) -> Callable:
+    """`train_step`'s function compiled for its arguments: arrays or shapes, the carry first, which stays where it lies."""
+    out = (jax.tree.map(lambda x: x.sharding, arguments[0]), meshes.replicated(mesh))
+    return jax.jit(step, out_shardings=out, donate_argnums=donate).lower(*arguments).compile(options)

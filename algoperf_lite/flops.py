@@ -40,15 +40,13 @@ def step_flops(
     else:
         workload, problem, devices = bench, bench.problem(), mesh.make({"data": 1, "fsdp": 1})
         data = {name: split for name, split in workload.load().items() if name not in engine.SPLITS}
-    static = {k: v for k, v in submission.static(hparams).items() if k not in spec.RESERVED}
+    static = submission.static(hparams)
     number: Any = jax.ShapeDtypeStruct((), np.float32)
     traced = {k: number for k in sorted(hparams) if k not in static and k not in spec.RESERVED}
     hyper = training.Hyper(traced, spec.Reg(*(number for _ in spec.RESERVED)))
     key = jax.random.key(0)
-    params, model_state = jax.eval_shape(lambda k: training.strong(workload.init(k)), key)
-    opt_state = jax.eval_shape(
-        lambda p, h: training.strong(submission.build(problem, {**static, **h.hparams}).init(p)), params, hyper
-    )
+    params, model_state = jax.eval_shape(training.initial(workload), key)
+    opt_state = jax.eval_shape(training.opt_init(submission, problem, static), params, hyper)
     step = training.train_step(workload, submission, problem, static, devices)
     carry = training.Carry(params, model_state, opt_state)
     return count_flops(jax.make_jaxpr(step)(carry, hyper, data, key, jax.ShapeDtypeStruct((), np.int32)))

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ REACH_IN_V, HITS_IN_C = 0.8, 0.9
 MEDIAN_HIT = (0.4, 0.9)
 DEFAULTS_NOT_BEFORE = 0.2
 MAX_TRIES = 12
+SAY_EVERY_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,16 +279,22 @@ class Procedure:
         carry = programs.fresh(key, hyper)
         curve: list[float | None] = []
         tests: list[float | None] = []
-        count = round(until * workload.evaluations)
+        count, said = round(until * workload.evaluations), time.monotonic()
         for index in range(count):
             number = programs.step_number(index * workload.interval)
             carry, losses = programs.chunk(carry, hyper, self._bench.data, key, number)
-            if not np.isfinite(np.asarray(losses)[-1]):
+            if not np.all(np.isfinite(np.asarray(losses))):
                 return [*curve, *[None] * (count - len(curve))], tests
             params, state = engine.evaluation_state(programs, carry, key, number)
             curve.append(self._bench.metrics(params, state, "validation")[workload.metric])
             if test:
                 tests.append(self._bench.metrics(params, state, "test")[workload.metric])
+            if time.monotonic() - said >= SAY_EVERY_S and index + 1 < count:
+                value = "not finite" if curve[-1] is None else f"{curve[-1]:.4g}"
+                self.say(
+                    f"  step {(index + 1) * workload.interval} of {count * workload.interval}: {workload.metric} {value}"
+                )
+                said = time.monotonic()
         return curve, tests
 
     # -- record

@@ -43,6 +43,18 @@ def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
     return jax.random.wrap_key_data(data)
 
 
+def initial(workload: spec.Workload) -> Callable[[jax.Array], tuple[spec.PyTree, spec.PyTree]]:
+    """(key) -> (parameters, model state) before the first step."""
+    return lambda key: strong(workload.init(jax.random.fold_in(key, 0)))
+
+
+def opt_init(
+    submission: Submission, problem: spec.Problem, static: Mapping[str, Any]
+) -> Callable[[spec.PyTree, Hyper], spec.PyTree]:
+    """(parameters, hyper) -> the optimizer's state before the first step."""
+    return lambda params, hyper: strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
+
+
 def train_step(
     workload: spec.Workload,
     submission: Submission,
@@ -126,6 +138,11 @@ def scan_chunk(step: Callable, length: int) -> Callable:
         return jax.lax.scan(lambda c, i: step(c, hyper, data, key, first + i), carry, jnp.arange(length, dtype=jnp.int32))
 
     return chunk
+
+
+def tree_bytes(tree: spec.PyTree) -> int:
+    """Bytes of all arrays of a tree, or of their shapes."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def strong(tree: spec.PyTree) -> spec.PyTree:

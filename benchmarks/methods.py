@@ -18,7 +18,7 @@ import re
 import jax
 import jax.numpy as jnp
 
-from algoperf_lite import cli, cost, engine, environment, mesh, records, registry, spec
+from algoperf_lite import cli, cost, engine, environment, mesh, records, registry, spec, training
 from algoperf_lite.clock import Clock
 from benchmarks import page
 from tests.submissions import transcribed
@@ -93,17 +93,13 @@ def facts(name: str, workload: spec.Workload) -> dict:
         "rests_on": rests_on((ROOT / "submissions" / f"{name}.py").read_text()),
         "oracles": oracles,
         "deviation": largest,
-        "state": _bytes(state) / _bytes(problem.shapes),
+        "state": training.tree_bytes(state) / training.tree_bytes(problem.shapes),
         "cost": None,
     }
 
 
 def _zeros(shapes: spec.PyTree) -> spec.PyTree:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
-def _bytes(tree: spec.PyTree) -> int:
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 class Timer:

@@ -122,6 +122,21 @@ def test_one_run_gives_a_provisional_record_of_what_it_reached(procedure, tmp_pa
             made.one_run({wrong: 0.02})
 
 
+def test_a_long_run_says_how_far_it_is(procedure, monkeypatch):
+    monkeypatch.setattr(targets, "SAY_EVERY_S", 0.0)
+    made, said = procedure(targets.Plan(0, 1, ("nadamw",))), []
+    made.say = said.append
+    made.one_run({})
+    (row,) = made.done.values()
+    interval, count = made.workload.interval, len(row["curve"])
+    said, last = said[:-1], said[-1]
+    assert said == [
+        f"  step {i * interval} of {count * interval}: {made.workload.metric} {value:.4g}"
+        for i, value in enumerate(row["curve"][:-1], 1)
+    ]
+    assert f"final {row['final']}" in last
+
+
 def test_one_run_that_diverges_at_once_sets_no_target(procedure):
     made = procedure(targets.Plan(0, 1, ("nadamw",)))
     with pytest.raises(errors.UserError, match="the run diverged; lower its learning rate"):

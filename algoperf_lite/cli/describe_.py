@@ -78,10 +78,12 @@ def _workload(name: str) -> dict[str, Any]:
     shapes = jax.tree.leaves_with_path(w.shapes())
     count = sum(leaf.size for _, leaf in shapes)
     roles = jax.tree.leaves(w.roles)
+    names = [jax.tree_util.keystr(path) for path, _ in shapes]
+    width = max(map(len, names))
     parameters = [
-        f"{jax.tree_util.keystr(path):<44} {'x'.join(map(str, leaf.shape)) or 'scalar':<12} {role.kind:<14} "
+        f"{name:<{width}} {'x'.join(map(str, leaf.shape)) or 'scalar':<12} {role.kind:<14} "
         f"fan {role.fan_in} -> {role.fan_out}"
-        for (path, leaf), role in zip(shapes, roles, strict=True)
+        for name, (_, leaf), role in zip(names, shapes, roles, strict=True)
     ]
     return {
         "workload": f"{w.name} v{w.version} ({w.tier}; {w.family})",

@@ -27,9 +27,10 @@ class Progress:
         self._total = self._done = 0
         self._walls: dict[str, list[float]] = {}
         self._left: dict[str, int] = {}
-        self._began = self._printed = 0.0
+        self._began = self._printed = self._entered = 0.0
 
     def __enter__(self) -> "Progress":
+        self._entered = time.monotonic()
         if not self.quiet and sys.stdout.isatty():
             from rich.live import Live
 
@@ -48,6 +49,8 @@ class Progress:
             self._plan(facts["benchmark"], facts["missing"])
         elif phase == "trial":
             self._began = time.monotonic()
+        elif phase == "timed":
+            self._timed(**facts)
         elif phase in PHASES:
             who = " on ".join(v for v in (facts.get("entrant"), facts.get("workload")) if v)
             self._show(f"{PHASES[phase]} {who}", force=True)
@@ -81,6 +84,11 @@ class Progress:
             f"{benchmark.name} v{benchmark.version}, {benchmark.ruleset} ruleset, seed {benchmark.seed}: "
             f"{counted(len(missing), 'trial')} to run"
         )
+
+    def _timed(self, workload: str, entrant: str, done: int, total: int) -> None:
+        """One line per program of a dry run."""
+        to_go = (time.monotonic() - self._entered) / done * (total - done)
+        self._line(f"[{done}/{total}] timed {entrant} on {workload}; {_minutes(to_go)} to go")
 
     def _trial(self, phase: str, spec: TrialSpec, event: records.Event | None) -> None:
         assert self._benchmark is not None

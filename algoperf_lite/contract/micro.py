@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
-from algoperf_lite import config, engine, environment, registry, spec, training
+from algoperf_lite import config, engine, environment, registry, training
 from algoperf_lite import mesh as meshes
 from algoperf_lite.contract.checking import Failure
 from algoperf_lite.contract.toy import point_of, row
@@ -43,31 +43,24 @@ class Single:
         self.data = meshes.put_replicated(self.mesh, {k: v for k, v in host.items() if k not in engine.SPLITS})
         point = point_of(entry)
         self.hyper, self.key = training.put_hyper(self.mesh, entry, point), training.put_key(self.mesh, 0)
-        static = {k: v for k, v in entry.static(point).items() if k not in spec.RESERVED}
-        problem = workload.problem()
-
-        def start(key):  # the same for all submissions: from the second one on the compile cache has it
-            return training.strong(workload.init(jax.random.fold_in(key, 0)))
-
-        def begin(params, hyper):
-            return training.strong(entry.build(problem, {**static, **hyper.hparams}).init(params))
+        static, problem = entry.static(point), workload.problem()
 
         def run(function, *args):
             function = jax.jit(function, inline=True)  # traced once
             where = meshes.shardings(self.mesh, jax.eval_shape(function, *args))
             return jax.jit(function, out_shardings=where).lower(*args).compile(environment.hasty_options())(*args)
 
-        params, model_state = run(start, self.key)
+        # The same for all submissions: from the second one on the compile cache has it.
+        params, model_state = run(training.initial(workload), self.key)
         with engine.blame(entry, f"init on {name}"):
-            self.carry = training.Carry(params, model_state, run(begin, params, self.hyper))
-        where = jax.tree.map(lambda x: x.sharding, self.carry)
+            opt_state = run(training.opt_init(entry, problem, static), params, self.hyper)
+        self.carry = training.Carry(params, model_state, opt_state)
         step = training.train_step(workload, entry, problem, static, self.mesh)
+        arguments = (self.carry, self.hyper, self.data, self.key, self._number(0))
+        options = environment.hasty_options() if hastily else None
         with engine.blame(entry, f"update on {name}"):
-            lowered = jax.jit(step, out_shardings=(where, meshes.replicated(self.mesh))).lower(
-                *(self.carry, self.hyper, self.data, self.key, self._number(0))
-            )
-        self._program = lowered.compile(environment.hasty_options() if hastily else None)
-        self.state_size = _bytes(self.carry.opt_state) / _bytes(params)
+            self._program = engine.compile_step(step, arguments, self.mesh, options)
+        self.state_size = training.tree_bytes(opt_state) / training.tree_bytes(params)
 
     def _number(self, step: int) -> jax.Array:
         return meshes.put_replicated(self.mesh, np.int32(step))
@@ -224,7 +217,3 @@ def write_trained() -> None:
     environment.setup()
     trained = Trained.by(Single(registry.load_submission(source), SPREAD, {"data": 4, "fsdp": 2}))
     np.savez(file, **dataclasses.asdict(trained))
-
-
-def _bytes(tree: spec.PyTree) -> int:
-    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
