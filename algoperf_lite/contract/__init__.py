@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 
 from algoperf_lite import errors, registry
-from algoperf_lite.contract import submissions, workloads
+from algoperf_lite.adapters.algoperf.entry import Entry
+from algoperf_lite.contract import algoperf, submissions, workloads
 from algoperf_lite.contract.checking import Failure, Result, check
 from algoperf_lite.data import fetch
 
@@ -24,12 +25,8 @@ def validate_submission(name_or_path: str, *, quick: bool = False) -> Iterator[R
         yield Result("the file loads", False, str(e))
         return
     yield Result("the file loads", True, f"sha256 {entry.sha256[:12]}")
-    if entry.driver != "scan":
-        from algoperf_lite.adapters.algoperf import checks
-        from algoperf_lite.adapters.algoperf.entry import Entry
-
-        assert isinstance(entry, Entry)
-        yield from check(checks.Checks(entry).all(), entry)
+    if isinstance(entry, Entry):
+        yield from check(algoperf.Checks(entry).all(), entry)
         return
     runs = True
     for result in check(submissions.CHECKS, entry):
