@@ -15,7 +15,8 @@ from algoperf_lite import __version__, config, cost, environment, errors, mesh, 
 from algoperf_lite.clock import Clock
 from algoperf_lite.compiled import REFERENCE, Compiled
 from algoperf_lite.data import fetch
-from algoperf_lite.records import Benchmark, Entrant, RunDirectory, TrialSpec
+from algoperf_lite.records import Benchmark, Entrant, TrialSpec
+from algoperf_lite.storage import RunDirectory
 
 UNREACHABLE = 1e30  # stands for the target that a workload does not have yet, where nothing is ranked
 

@@ -12,7 +12,7 @@ import jax
 import msgspec
 import numpy as np
 
-from algoperf_lite import checkpoint, errors, records
+from algoperf_lite import checkpoint, errors, records, storage
 from algoperf_lite.clock import Clock, charged_reference_steps, drift
 from algoperf_lite.engine import Programs, Repeated, evaluation_state
 from algoperf_lite.training import Carry
@@ -67,7 +67,7 @@ class State:
 
 def run(
     job: Job,
-    folder: records.TrialFolder,
+    folder: storage.TrialFolder,
     clock: Clock,
     say: Listener = lambda phase, event=None: None,
     stop: Callable[[], bool] = lambda: False,
@@ -149,18 +149,18 @@ def _run(job, folder, clock, say, stop, started, *, repeated=False) -> records.O
 # ------------------------------------------------------------------------------------- start, save and resume
 
 
-def _start(job: Job, clock: Clock, hyper, key, folder: records.TrialFolder, repeated: bool) -> State:
+def _start(job: Job, clock: Clock, hyper, key, folder: storage.TrialFolder, repeated: bool) -> State:
     folder.attempt(0, 0.0, job.host, repeated=repeated)
     carry, seconds = clock.charge(job.programs.begin, job.programs.set_up(key, hyper), hyper)
     return State(carry, init_s=seconds)
 
 
-def _save(folder: records.TrialFolder, state: State) -> None:
+def _save(folder: storage.TrialFolder, state: State) -> None:
     numbers = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name != "carry"}
     checkpoint.save(folder.checkpoints, state.step, state.carry._asdict(), numbers, writer=folder.writer)
 
 
-def _resume(job: Job, folder: records.TrialFolder, repeated: bool) -> State | None:
+def _resume(job: Job, folder: storage.TrialFolder, repeated: bool) -> State | None:
     if repeated or not job.programs.resumable:
         return None
     assert job.programs.carry_abstract is not None
@@ -175,7 +175,7 @@ def _resume(job: Job, folder: records.TrialFolder, repeated: bool) -> State | No
     return state
 
 
-def _redone_share(folder: records.TrialFolder, outcome: records.Outcome) -> float:
+def _redone_share(folder: storage.TrialFolder, outcome: records.Outcome) -> float:
     """Share of the charge that was done twice in a trial that went on from a checkpoint; once only (P7)."""
     attempts = folder.attempts()
     if any(a.repeated for a in attempts) or not any(a.step for a in attempts):
@@ -289,7 +289,7 @@ def _judge(job: Job, state: State, event: records.Event, losses: np.ndarray, end
 
 def _outcome(
     job: Job,
-    folder: records.TrialFolder,
+    folder: storage.TrialFolder,
     state: State,
     verdict: Any,
     event: records.Event,
@@ -327,7 +327,7 @@ def _outcome(
     )
 
 
-def _failed(job: Job, folder: records.TrialFolder, error: Exception, started: float) -> records.Outcome:
+def _failed(job: Job, folder: storage.TrialFolder, error: Exception, started: float) -> records.Outcome:
     """A failed trial is an outcome with a reason; a fault of the device is not the submission's and raises."""
     if not is_out_of_memory(error) and isinstance(error, jax.errors.JaxRuntimeError):
         raise errors.EnvironmentFault(
@@ -345,7 +345,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def failure(
-    folder: records.TrialFolder, error: Exception, host: str, build_s: float = 0.0, wall_s: float = 0.0
+    folder: storage.TrialFolder, error: Exception, host: str, build_s: float = 0.0, wall_s: float = 0.0
 ) -> records.Outcome:
     """The outcome of a trial that an exception ended: `out_of_memory` or `error`, with the traceback."""
     return _record(
@@ -372,7 +372,7 @@ def failure(
     )
 
 
-def _record(folder: records.TrialFolder, host: str, build_s: float, wall_s: float, **fields: Any) -> records.Outcome:
+def _record(folder: storage.TrialFolder, host: str, build_s: float, wall_s: float, **fields: Any) -> records.Outcome:
     attempts = folder.attempts()
     return records.Outcome(
         **fields,

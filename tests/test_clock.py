@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from algoperf_lite import clock, cost, engine, guard, records, registry
+from algoperf_lite import clock, cost, engine, guard, registry, storage
 from algoperf_lite.clock import Clock, CompilationCounter
 from tests import tiny_trial
 
@@ -183,7 +183,7 @@ def slowed(monkeypatch):
         reference, opt_init=now.takes(1000, reference.opt_init), chunk=now.takes(REFERENCE, reference.chunk)
     )
     monkeypatch.setattr(engine.Bench, "metrics", now.takes(1000, engine.Bench.metrics))
-    monkeypatch.setattr(records.TrialFolder, "append", now.takes(1000, records.TrialFolder.append))
+    monkeypatch.setattr(storage.TrialFolder, "append", now.takes(1000, storage.TrialFolder.append))
     monkeypatch.setattr(engine.Programs, "start", now.takes(1000, engine.Programs.start))
     return now, tiny_trial.job(programs, reference, build_s=BUILD)
 
@@ -265,13 +265,13 @@ def _sleeps_in_evaluation(monkeypatch):
 
 
 def _sleeps_on_the_disk(monkeypatch):
-    append = records.TrialFolder.append
+    append = storage.TrialFolder.append
 
     def slow(self, event):
         time.sleep(EACH_S)
         append(self, event)
 
-    monkeypatch.setattr(records.TrialFolder, "append", slow)
+    monkeypatch.setattr(storage.TrialFolder, "append", slow)
 
 
 @pytest.mark.parametrize("inject", [_sleeps_in_evaluation, _sleeps_on_the_disk])

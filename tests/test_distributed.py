@@ -10,7 +10,7 @@ import sys
 import msgspec
 import pytest
 
-from algoperf_lite import config, records, runner, trial
+from algoperf_lite import config, runner, storage, trial
 from algoperf_lite.clock import Clock
 from tests.conftest import ASSETS, subprocess_env
 
@@ -50,13 +50,13 @@ def _processes(out, *more):
 def two(tmp_path_factory):
     """(run directory, results of the two processes), after a first run and one that finds nothing to do."""
     out = tmp_path_factory.mktemp("distributed") / "two"
-    return records.RunDirectory(out), _processes(out)
+    return storage.RunDirectory(out), _processes(out)
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """The same board in this process, on two of its fake devices."""
-    directory = records.RunDirectory(tmp_path_factory.mktemp("distributed") / "one")
+    directory = storage.RunDirectory(tmp_path_factory.mktemp("distributed") / "one")
     request = runner.Request(config.load_benchmark(str(ASSETS / "tiny.toml")), {"data": 2, "fsdp": 1})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, "TIME_FACTOR", 1e9)

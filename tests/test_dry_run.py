@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from algoperf_lite import config, dry_run, engine, errors, flops, mesh, records, registry, runner, trial
+from algoperf_lite import config, dry_run, engine, errors, flops, mesh, registry, runner, storage, trial
 from algoperf_lite.cli import dry_run as shown
 from algoperf_lite.clock import Clock
 from algoperf_lite.models import conv
@@ -27,7 +27,7 @@ def request(**more):
 
 @pytest.fixture
 def directory(tmp_path):
-    return records.RunDirectory(tmp_path / "run")
+    return storage.RunDirectory(tmp_path / "run")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_smoke_counts_two_evaluations_and_measures_no_cost(dry):
 def test_external_ruleset_counts_five_trials_per_study_and_one_cap(dry):
     file = msgspec.structs.replace(config.load_benchmark(str(ASSETS / "tiny.toml")), ruleset="external")
     made = runner.Request(benchmark=file, mesh=mesh.parse("data=1"), submissions=["nadamw"], studies=3)
-    found = dry_run.DryRunner(made, records.RunDirectory("none"), Clock()).gather()
+    found = dry_run.DryRunner(made, storage.RunDirectory("none"), Clock()).gather()
     assert [(r.trials, r.step_cap) for r in found.rows] == [(15, 160)]
 
 

@@ -9,7 +9,7 @@ import time
 import msgspec
 import pytest
 
-from algoperf_lite import records
+from algoperf_lite import storage
 from tests.conftest import ASSETS, subprocess_env
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory):
     process = _start(out)
     began = time.monotonic()
     _end(process)
-    return records.RunDirectory(out), time.monotonic() - began
+    return storage.RunDirectory(out), time.monotonic() - began
 
 
 def _bits(directory, name):
@@ -92,7 +92,7 @@ def _round(undisturbed, out, most_kills):
     whole, seconds = undisturbed
     out.mkdir()
     shutil.copy(whole.path / "benchmark.json", out)  # the caps hang on measured costs, which are resolved once
-    directory, names = records.RunDirectory(out), whole.trial_ids()
+    directory, names = storage.RunDirectory(out), whole.trial_ids()
     watch, delays = _Watch(directory, names), []
     for kill in range(most_kills + 1):
         process = _start(out)

@@ -6,7 +6,7 @@ import shutil
 import msgspec
 import pytest
 
-from algoperf_lite import checkpoint, config, engine, errors, mesh, records, registry, results, runner, search
+from algoperf_lite import checkpoint, config, engine, errors, mesh, registry, results, runner, search, storage
 from algoperf_lite.clock import Clock
 from tests.conftest import ASSETS
 
@@ -33,7 +33,7 @@ def run(tmp_path):
             studies=studies,
             **request,
         )
-        directory = records.RunDirectory(tmp_path / "run")
+        directory = storage.RunDirectory(tmp_path / "run")
         runs = runner.Runner(made, directory, Clock(), stop=stop)
         benchmark = runs.resolve()
         return benchmark, {(s.entrant, s.study): o for s, o in runs.run(benchmark)}

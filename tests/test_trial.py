@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from algoperf_lite import checkpoint, config, engine, errors, records, runner, trial
+from algoperf_lite import checkpoint, config, engine, errors, runner, storage, trial
 from algoperf_lite.clock import Clock
 from algoperf_lite.training import Carry
 from tests import tiny_trial
@@ -393,7 +393,7 @@ def _tiny_runner(tmp_path, tiny_toml, submission, **more):
         smoke=True,
         **more,
     )
-    return runner.Runner(request, records.RunDirectory(tmp_path / "run"), Clock())
+    return runner.Runner(request, storage.RunDirectory(tmp_path / "run"), Clock())
 
 
 def test_submission_that_runs_out_of_memory_has_that_outcome(tmp_path, tiny_toml):
@@ -473,9 +473,9 @@ def test_full_disk_is_the_machines_and_leaves_no_outcome(what, programs, whole, 
 
     with monkeypatch.context() as patch:
         if what == "outcome":
-            patch.setattr(records.os, "replace", _after(full, os.replace, lambda *a: str(a[1]).endswith("outcome.json")))
+            patch.setattr(storage.os, "replace", _after(full, os.replace, lambda *a: str(a[1]).endswith("outcome.json")))
         elif what == "events":
-            patch.setattr(records.os, "fsync", _after(full, os.fsync, lambda fd: _open_name(fd) == "events.jsonl"))
+            patch.setattr(storage.os, "fsync", _after(full, os.fsync, lambda fd: _open_name(fd) == "events.jsonl"))
         else:
             patch.setattr(checkpoint.os, "fsync", _after(full, os.fsync, lambda fd: _open_name(fd) == ".8.json"))
         with pytest.raises(errors.EnvironmentFault, match="No space left on device"):

@@ -6,7 +6,7 @@ import pathlib
 import textwrap
 from collections.abc import Callable
 
-from algoperf_lite import engine, mesh, records, registry, trial
+from algoperf_lite import engine, mesh, records, registry, storage, trial
 from algoperf_lite.clock import Clock
 from tests.assets import tiny
 
@@ -95,9 +95,9 @@ def aimed(what: engine.Programs, **fields) -> engine.Programs:
     return dataclasses.replace(what, bench=dataclasses.replace(what.bench, workload=workload))
 
 
-def folder(path: pathlib.Path, what: trial.Job) -> records.TrialFolder:
+def folder(path: pathlib.Path, what: trial.Job) -> storage.TrialFolder:
     """A trial's folder, begun."""
-    found = records.TrialFolder(path / what.spec.id)
+    found = storage.TrialFolder(path / what.spec.id)
     found.begin(what.spec, {})
     return found
 

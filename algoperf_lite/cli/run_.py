@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Runs, scores and reports. 1 where trials failed, 130 where it was interrupted."""
-    from algoperf_lite import cli, config, errors, records
+    from algoperf_lite import cli, config, errors, records, storage
 
     retry = tuple(cli.comma_list(args.retry))
     for kind in retry:
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
     import jax
 
     first = jax.process_index() == 0
-    directory = records.RunDirectory(out, writer=first)
+    directory = storage.RunDirectory(out, writer=first)
     request = runner.Request(
         benchmark=file,
         mesh=mesh.parse(args.mesh, args.devices),

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from algoperf_lite import errors, records, search
+from algoperf_lite import errors, records, search, storage
 
 HELP = "show what of a run directory is done, running, failed and missing"
 EXAMPLES = ("status runs/demo",)
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Prints a line per entrant and workload."""
-    directory = records.RunDirectory(args.dir)
+    directory = storage.RunDirectory(args.dir)
     benchmark = directory.benchmark()
     specs = search.trials(benchmark)
     begun = {_place(s): i for i, s in directory.trial_specs().items()}  # by place: ids hold the package's version

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from algoperf_lite import records
+from algoperf_lite import storage
 
 
 def write(run_dir: str | pathlib.Path, folder: pathlib.Path) -> int:
@@ -11,7 +11,7 @@ def write(run_dir: str | pathlib.Path, folder: pathlib.Path) -> int:
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    directory = records.RunDirectory(run_dir)
+    directory = storage.RunDirectory(run_dir)
     specs = directory.trial_specs()
     for trial_id, spec in specs.items():
         name = f"{spec.workload}/{spec.entrant}/study{spec.study}_trial{spec.trial}"

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 import scoring
-from algoperf_lite import errors, records, search
+from algoperf_lite import errors, records, search, storage
 from algoperf_lite.results.table import About, Results, Run
 
 REFERENCE = "nadamw"  # speed-ups are against the entrant of this name
@@ -21,7 +21,7 @@ def read(path: str | pathlib.Path) -> Results:
     Trials are matched by content but for the package version: a board stays readable after an upgrade.
     """
     path = pathlib.Path(path)
-    directory = records.RunDirectory(path)
+    directory = storage.RunDirectory(path)
     benchmark = directory.benchmark()
     expected = {_key(spec): spec for spec in search.trials(benchmark)}
     runs: dict[scoring.Key, Run] = {}

@@ -20,11 +20,11 @@ from algoperf_lite import (
     engine,
     errors,
     mesh,
-    records,
     registry,
     results,
     runner,
     spec,
+    storage,
     trial,
 )
 from algoperf_lite.adapters.algoperf import programs as adapter
@@ -461,7 +461,7 @@ def request(submissions, **more):
 @pytest.mark.slow
 def test_board_with_native_submissions_and_files(tmp_path):
     mine = shutil.copytree(FILES / "nadamw_jit", tmp_path / "mine")
-    directory = records.RunDirectory(tmp_path / "run")
+    directory = storage.RunDirectory(tmp_path / "run")
     sources = ["nadamw", f"jit={mine / 'submission.py'}", f"alone={AVERAGE}"]
 
     def run():
@@ -502,11 +502,11 @@ def test_file_with_a_search_space_is_refused_on_a_self_tuning_board(tmp_path):
     asked = request([f"jit={JIT}"])
     asked = dataclasses.replace(asked, benchmark=msgspec.structs.replace(asked.benchmark, ruleset="self"))
     with pytest.raises(errors.UserError, match=r"jit .* has a search space.*such as demo-external"):
-        runner.Runner(asked, records.RunDirectory(tmp_path / "run"), Clock()).settle()
+        runner.Runner(asked, storage.RunDirectory(tmp_path / "run"), Clock()).settle()
 
 
 def test_dry_run_knows_times_and_no_state_of_a_file(tmp_path):
-    found = dry_run.DryRunner(request([f"alone={AVERAGE}"]), records.RunDirectory(tmp_path / "run"), Clock()).gather()
+    found = dry_run.DryRunner(request([f"alone={AVERAGE}"]), storage.RunDirectory(tmp_path / "run"), Clock()).gather()
     (row,) = found.rows
     assert (row.trials, row.program.state_ratio, row.program.flops, row.program.checkpoint_bytes) == (1, None, None, 0)
     assert row.program.parameters == (tiny.DIM + 1) * tiny.CLASSES

@@ -10,7 +10,7 @@ import sys
 import msgspec
 import pytest
 
-from algoperf_lite import cli, records, registry, trial
+from algoperf_lite import cli, registry, storage, trial
 from tests import tiny_trial
 from tests.conftest import ASSETS, subprocess_env
 
@@ -376,7 +376,7 @@ def test_disk_fault_has_code_three(say, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(records.os, "fsync", full)
+        patch.setattr(storage.os, "fsync", full)
         code, _, err = say("run", TINY, "--smoke", "--out", tmp_path / "run")
     assert code == 3
     assert re.search("cannot write under .*No space left", err)

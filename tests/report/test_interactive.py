@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from algoperf_lite import records, results
+from algoperf_lite import results, storage
 from algoperf_lite.report import figures, interactive, page
 from tests import synthetic_run
 
@@ -178,5 +178,5 @@ def test_smoke_board_has_curves_and_no_profile(tmp_path):
     assert markup.count('class="twin"') == 2
     for file in path.glob("trials/*/*"):  # and a board without any trial needs no library
         file.unlink()
-    assert records.RunDirectory(path).trial_specs() == {}
+    assert storage.RunDirectory(path).trial_specs() == {}
     assert "<script" not in page.write(path).read_text(encoding="utf-8")

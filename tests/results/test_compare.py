@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from scipy import stats
 
-from algoperf_lite import cli, errors, records, search
+from algoperf_lite import cli, errors, search, storage
 from algoperf_lite.results import compare, summary
 from tests import algoperf_logs, synthetic_run
 
@@ -231,7 +231,7 @@ def test_three_entrants_of_one_file_are_controls_of_each_other(run):
 def test_unfinished_board_is_refused(tmp_path):
     board = synthetic_run.benchmark()
     path = synthetic_run.write(tmp_path, board, hit)
-    outcome = records.RunDirectory(path).path / "trials" / search.trials(board)[0].id / "outcome.json"
+    outcome = storage.RunDirectory(path).path / "trials" / search.trials(board)[0].id / "outcome.json"
     outcome.unlink()
     with pytest.raises(errors.UserError, match="unfinished, 1 trial missing"):
         compare.compare("nadamw", "lion", board=str(path))
