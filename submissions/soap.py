@@ -1,9 +1,9 @@
 """SOAP: Adam in the slowly turning eigenbasis of Shampoo's preconditioner, for the hidden kernels; Adam for all else.
 
 Source: Vyas et al., "SOAP" (arXiv 2409.11321), Algorithm 3, and the authors' code (nikhilvyas/SOAP): the first step only
-sets the bases and moves nothing; the decay acts after the step; moments turn from one basis to the next by the order of
-their columns alone. Kernels with more than two axes are matrices [inputs, outputs] here, where the authors turn every axis.
-optax has none.
+sets the bases and moves nothing; the decay acts after the step; where the bases turn, the second moment follows the order
+of their columns alone, and the first, kept outside them, is projected anew. Kernels with more than two axes are matrices
+[inputs, outputs] here, where the authors turn every axis. optax has none.
 """
 
 import math

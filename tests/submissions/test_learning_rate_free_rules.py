@@ -40,7 +40,7 @@ def _dot(a, b):
 
 
 def test_mechanic_follows_its_algorithm_with_clipped_gains_around_adamw():
-    """Algorithm 1 of arXiv 2306.00144, with h clipped to the old [-m, m] as the authors' optax code has it."""
+    """Algorithm 1 of arXiv 2306.00144, h clipped to the old [-m, m], r kept unclipped, as the authors' code for optax."""
     h = {
         "learning_rate": 0.8,
         "b1": 0.85,
