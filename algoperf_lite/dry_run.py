@@ -7,7 +7,8 @@ settled.
 import math
 import pathlib
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import jax
@@ -126,8 +127,9 @@ class DryRunner(runner.Runner):
         Raises:
           UserError: as `Runner.resolve`.
         """
-        self._step_s: dict[int, float] = {}
-        self._evaluations: dict[int, tuple[float, float, list[dict[str, float | None]]]] = {}
+        # Weak, since programs are put away where too many are loaded, and what comes after them is not they.
+        self._step_s: MutableMapping[engine.Programs, float] = weakref.WeakKeyDictionary()
+        self._evaluations: MutableMapping[engine.Programs, tuple[float, float, list[Any]]] = weakref.WeakKeyDictionary()
         benchmark = self.settle()
         assumed = self._without_cost(benchmark)
         benchmark = self._assume(benchmark, assumed)
@@ -140,7 +142,7 @@ class DryRunner(runner.Runner):
         order, rows = list(benchmark.workloads), []
         for group, specs in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
             rows.append(self._row(benchmark, specs, entrants[group[1]].source, group[2], group in unmeasured))
-            self.tell("timed", workload=group[0], entrant=group[1], done=len(rows), total=len(groups))
+            self.tell("row", workload=group[0], entrant=group[1], done=len(rows), total=len(groups))
         cache = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]: defined at run time
         files = [p for p in pathlib.Path(cache).rglob("*") if p.is_file()] if cache else []
         return DryRun(
@@ -237,16 +239,16 @@ class DryRunner(runner.Runner):
 
     def _timed(self, programs: engine.Programs, hparams: Mapping[str, Any]) -> float:
         """Median seconds of a step; programs are warm from their compilation (of a smoke run: the median is)."""
-        if id(programs) not in self._step_s:
+        if programs not in self._step_s:
             repeated, chunks = engine.Repeated(programs, hparams, self.clock.charge), []
             while len(chunks) < TIMED_CHUNKS and sum(chunks) < TIMED_S:
                 chunks.append(repeated.seconds())
-            self._step_s[id(programs)] = float(np.median(chunks)) / programs.bench.workload.interval
-        return self._step_s[id(programs)]
+            self._step_s[programs] = float(np.median(chunks)) / programs.bench.workload.interval
+        return self._step_s[programs]
 
     def _evaluated(self, programs: engine.Programs, hparams: Mapping[str, Any]) -> tuple[float, float, list[Any]]:
         """(seconds of an evaluation, of the test split, metrics by split), at the initial parameters."""
-        if id(programs) not in self._evaluations:
+        if programs not in self._evaluations:
             key, number = programs.key(0), programs.step_number(0)
             carry = programs.fresh(key, programs.hyper(hparams))
             (params, model_state), prepared_s = self.clock.charge(engine.evaluation_state, programs, carry, key, number)
@@ -255,8 +257,8 @@ class DryRunner(runner.Runner):
                 began = time.perf_counter()
                 metrics.append(programs.bench.metrics(params, model_state, split))
                 seconds.append(time.perf_counter() - began)
-            self._evaluations[id(programs)] = (prepared_s + seconds[0] + seconds[1], seconds[2], metrics)
-        return self._evaluations[id(programs)]
+            self._evaluations[programs] = (prepared_s + seconds[0] + seconds[1], seconds[2], metrics)
+        return self._evaluations[programs]
 
 
 def _program(programs: engine.Programs, hparams: Mapping[str, Any], **times: float) -> Program:

@@ -46,9 +46,9 @@ class Bench:
         return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Programs:
-    """Compiled programs of one (workload, submission, static hyperparameters, mesh)."""
+    """Compiled programs of one (workload, submission, static hyperparameters, mesh); equal only to themselves."""
 
     bench: Bench
     submission: Submission
@@ -373,12 +373,12 @@ def dispatch_step(programs: Programs, hparams: Mapping[str, Any]) -> Callable:
     bench, submission = programs.bench, programs.submission
     step = train_step(bench.workload, submission, bench.problem, submission.static(hparams), bench.mesh)
     arguments = (programs.carry_abstract, programs.hyper(hparams), bench.data, programs.key(0), programs.step_number(0))
-    return compile_step(step, arguments, bench.mesh, bench.options, donate=(0,))
+    return lower_step(step, arguments, bench.mesh, donate=(0,)).compile(bench.options)
 
 
-def compile_step(
-    step: Callable, arguments: tuple, mesh: jax.sharding.Mesh, options: dict[str, Any] | None, donate: tuple[int, ...] = ()
-) -> Callable:
-    """`train_step`'s function compiled for its arguments: arrays or shapes, the carry first, which stays where it lies."""
+def lower_step(
+    step: Callable, arguments: tuple, mesh: jax.sharding.Mesh, donate: tuple[int, ...] = ()
+) -> jax.stages.Lowered:
+    """`train_step`'s function for its arguments, arrays or shapes: the carry comes first and stays where it lies."""
     out = (jax.tree.map(lambda x: x.sharding, arguments[0]), meshes.replicated(mesh))
-    return jax.jit(step, out_shardings=out, donate_argnums=donate).lower(*arguments).compile(options)
+    return jax.jit(step, out_shardings=out, donate_argnums=donate).lower(*arguments)

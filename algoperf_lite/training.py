@@ -45,14 +45,22 @@ def put_key(mesh: jax.sharding.Mesh, seed: int) -> jax.Array:
 
 def initial(workload: spec.Workload) -> Callable[[jax.Array], tuple[spec.PyTree, spec.PyTree]]:
     """(key) -> (parameters, model state) before the first step."""
-    return lambda key: strong(workload.init(jax.random.fold_in(key, 0)))
+
+    def start(key: jax.Array):
+        return strong(workload.init(jax.random.fold_in(key, 0)))
+
+    return start
 
 
 def opt_init(
     submission: Submission, problem: spec.Problem, static: Mapping[str, Any]
 ) -> Callable[[spec.PyTree, Hyper], spec.PyTree]:
     """(parameters, hyper) -> the optimizer's state before the first step."""
-    return lambda params, hyper: strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
+
+    def begin(params: spec.PyTree, hyper: Hyper):
+        return strong(submission.build(problem, {**static, **hyper.hparams}).init(params))
+
+    return begin
 
 
 def train_step(

@@ -3,7 +3,7 @@
 Run: python -m benchmarks.validate [--submissions A,B] [--out benchmarks/results/validate.json]
 
 Each in a process of its own with a compile cache that is empty at the start, as when an author runs it first. Aim: 60 s.
-About three quarters of a minute a submission; finished rows are kept and left out of a later run, unless they are named.
+About half a minute a submission; finished rows are kept and left out of a later run, unless they are named.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Mechanic on AdamW: an online learner finds the scale of the base optimizer's summed updates.
 
-Source: Cutkosky, Defazio and Mehta (arXiv 2306.00144), Algorithm 1, as the authors put it in `optax.contrib.mechanize`, by
-which the paper's runs were made. Unlike the algorithm as printed: the gains h are clipped to [-m, m]; the reward r is taken
-at 0 where it is used but kept as it is, so that losses have to be earned back first; the summed updates are recomputed from
-the parameters, over s + eps, instead of stored (bfloat16 parameters hardly start: x + s_init u rounds to x).
+Source: Cutkosky, Defazio and Mehta (arXiv 2306.00144), Algorithm 1, as the authors put it in `optax.contrib.mechanize`.
+Unlike the algorithm as printed: the gains h are clipped to [-m, m], which came after the paper; max(r, 0) is used, but r
+itself is kept, so that losses have to be earned back first; the summed updates are recomputed from the parameters, over
+s + eps, instead of stored (bfloat16 parameters hardly start: x + s_init u rounds to x).
 """
 
 import optax

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
-from algoperf_lite import errors, registry, spec, targets
+from algoperf_lite import engine, errors, registry, spec, targets
 from tests.conftest import ASSETS, ROOT
 from tests.workloads.cases import MICRO
 
@@ -122,19 +123,45 @@ def test_one_run_gives_a_provisional_record_of_what_it_reached(procedure, tmp_pa
             made.one_run({wrong: 0.02})
 
 
-def test_a_long_run_says_how_far_it_is(procedure, monkeypatch):
-    monkeypatch.setattr(targets, "SAY_EVERY_S", 0.0)
+def test_a_long_run_says_how_far_it_is_every_ten_seconds(procedure, monkeypatch):
     made, said = procedure(targets.Plan(0, 1, ("nadamw",))), []
     made.say = said.append
+    ticks = iter(range(0, 1000, 4))  # four seconds between two looks at the clock, of which there are two where it speaks
+    monkeypatch.setattr(targets.time, "monotonic", lambda: float(next(ticks)))
     made.one_run({})
     (row,) = made.done.values()
     interval, count = made.workload.interval, len(row["curve"])
-    said, last = said[:-1], said[-1]
+    *said, last = said
+    spoken = range(3, count, 3)
+    assert len(spoken) > 1
     assert said == [
-        f"  step {i * interval} of {count * interval}: {made.workload.metric} {value:.4g}"
-        for i, value in enumerate(row["curve"][:-1], 1)
+        f"  step {i * interval} of {count * interval}: {made.workload.metric} {row['curve'][i - 1]:.4g}" for i in spoken
     ]
     assert f"final {row['final']}" in last
+
+
+def test_a_run_with_one_loss_that_is_not_finite_has_diverged(procedure, monkeypatch):
+    original = engine.compile_programs
+
+    def compile_programs(*args):
+        programs = original(*args)
+
+        def chunk(carry, hyper, data, key, first):
+            carry, losses = programs.chunk(carry, hyper, data, key, first)
+            losses = np.array(losses)
+            if int(first):  # from the second interval on, and not at its end
+                losses[1] = np.nan
+            return carry, losses
+
+        return dataclasses.replace(programs, chunk=chunk)
+
+    monkeypatch.setattr(engine, "compile_programs", compile_programs)
+    made = procedure(targets.Plan(0, 1, ("nadamw",)))
+    with pytest.raises(errors.UserError, match="the run diverged"):
+        made.one_run({})
+    (row,) = made.done.values()
+    assert row["curve"][0] is not None
+    assert row["curve"][1:] == [None] * (len(row["curve"]) - 1)
 
 
 def test_one_run_that_diverges_at_once_sets_no_target(procedure):

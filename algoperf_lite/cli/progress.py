@@ -49,8 +49,8 @@ class Progress:
             self._plan(facts["benchmark"], facts["missing"])
         elif phase == "trial":
             self._began = time.monotonic()
-        elif phase == "timed":
-            self._timed(**facts)
+        elif phase == "row":
+            self._row(**facts)
         elif phase in PHASES:
             who = " on ".join(v for v in (facts.get("entrant"), facts.get("workload")) if v)
             self._show(f"{PHASES[phase]} {who}", force=True)
@@ -85,10 +85,10 @@ class Progress:
             f"{counted(len(missing), 'trial')} to run"
         )
 
-    def _timed(self, workload: str, entrant: str, done: int, total: int) -> None:
-        """One line per program of a dry run."""
+    def _row(self, workload: str, entrant: str, done: int, total: int) -> None:
+        """One line per row of a dry run."""
         to_go = (time.monotonic() - self._entered) / done * (total - done)
-        self._line(f"[{done}/{total}] timed {entrant} on {workload}; {_minutes(to_go)} to go")
+        self._line(f"[{done}/{total}] {entrant} on {workload}; {_minutes(to_go)} to go")
 
     def _trial(self, phase: str, spec: TrialSpec, event: records.Event | None) -> None:
         assert self._benchmark is not None

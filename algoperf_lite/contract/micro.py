@@ -57,9 +57,9 @@ class Single:
         self.carry = training.Carry(params, model_state, opt_state)
         step = training.train_step(workload, entry, problem, static, self.mesh)
         arguments = (self.carry, self.hyper, self.data, self.key, self._number(0))
-        options = environment.hasty_options() if hastily else None
         with engine.blame(entry, f"update on {name}"):
-            self._program = engine.compile_step(step, arguments, self.mesh, options)
+            lowered = engine.lower_step(step, arguments, self.mesh)
+        self._program = lowered.compile(environment.hasty_options() if hastily else None)
         self.state_size = training.tree_bytes(opt_state) / training.tree_bytes(params)
 
     def _number(self, step: int) -> jax.Array:

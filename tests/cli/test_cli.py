@@ -226,8 +226,8 @@ def test_dry_run_tells_what_is_missing_and_writes_nothing(board, say, tmp_path, 
     code, out, err = say("run", TINY, "--mesh", "data=1", "--dry-run")
     assert (code, err) == (0, "")
     assert "4 trials to run on 1 cpu device" in out
-    assert "[1/2] timed nadamw on tiny; " in out
-    assert "[2/2] timed aa on tiny; 0 s to go" in out
+    assert "[1/2] nadamw on tiny; " in out
+    assert "[2/2] aa on tiny; 0 s to go" in out
     code, out, _ = say("run", TINY, "--mesh", "data=1", "--smoke", "--dry-run", "--json")
     found = json.loads(out)
     assert (code, found["trials"], [r["trials"] for r in found["rows"]]) == (0, 2, [1, 1])
