@@ -3,10 +3,10 @@
 Run: python -m benchmarks.methods [--submissions A,B] [--workload digits_vit] [--docs docs/methods.md]
 
 Source is the docstring's. "rests on" are the optax transformations a file calls, and "own" where it has an update rule of
-its own. The deviation is the largest over a method's oracles, found anew. Memory is that of the optimizer's state over
-that of the parameters; cost is the time of a step over one of `sgd`, interleaved, median over ABBA blocks (P4), on one
-workload: the smaller the model's own step, the more the update weighs. Finished rows in `benchmarks/results/methods.json`
-are kept, unless a file changed.
+its own. The deviation is the largest over a method's oracles and its transcription. Memory is that of the optimizer's state
+over that of the parameters; cost is the time of a step over one of `sgd`, interleaved, median over ABBA blocks (P4), on
+one workload: the smaller the model's own step, the more the update weighs. Costs in `benchmarks/results/methods.json` are
+kept unless a file changed; the rest is found anew, deviations from transcriptions by their tests.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import ast
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -64,8 +66,22 @@ def rests_on(source: str) -> list[str]:
     return sorted(found) + (["own"] if own else []) + sorted(ours)
 
 
-def closeness(name: str) -> tuple[list[str], float | None]:
-    """(what a method is compared with, largest deviation from the packages among them)."""
+def transcriptions() -> dict[str, float]:
+    """Largest deviation of every method that has a transcription from it: what the tests of rules find, run anew."""
+    files = [str(file) for file in transcribed.files()]
+    code = f"import pytest; code = pytest.main({files!r}); from tests.submissions import driver; import json; "
+    code += "print(json.dumps(driver.FOUND)); raise SystemExit(code)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the tests of rules do not pass:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if set(found) != transcribed.transcribed():
+        sys.exit(f"TRANSCRIBED in the tests of rules is not what they compare: {set(found) ^ transcribed.transcribed()}")
+    return found
+
+
+def closeness(name: str, transcriptions: dict[str, float]) -> tuple[list[str], float]:
+    """(what a method is compared with, largest deviation from any of it)."""
     oracles, largest = [], []
     for key, case in cases().items():
         if case.submission == name:
@@ -73,19 +89,20 @@ def closeness(name: str) -> tuple[list[str], float | None]:
             ours, theirs = drive(name, case.hparams, problem, STEPS, step_budget=case.step_budget), stored(key)
             largest.append(deviation([ours[t] for t in theirs], list(theirs.values())))
             oracles.append(case.package)
-    if name in transcribed.transcribed():
+    if name in transcriptions:
         oracles.append("transcription")
-    return sorted(set(oracles)), max(largest, default=None)
+        largest.append(transcriptions[name])
+    return sorted(set(oracles)), max(largest)
 
 
-def facts(name: str, workload: spec.Workload) -> dict:
+def facts(name: str, workload: spec.Workload, transcriptions: dict[str, float]) -> dict:
     """What is known of a method without training by it."""
     entry, problem = registry.load_submission(name), workload.problem()
     point = entry.resolve({})
     static = entry.static(point)
     traced = {k: jnp.float32(v) for k, v in point.items() if k not in static and k not in spec.RESERVED}
     state = jax.eval_shape(lambda h: entry.build(problem, {**static, **h}).init(_zeros(problem.shapes)), traced)
-    oracles, largest = closeness(name)
+    oracles, largest = closeness(name, transcriptions)
     return {
         "submission": name,
         "sha256": entry.sha256,
@@ -134,13 +151,12 @@ def table(rows: list[dict]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in sorted(rows, key=lambda r: r["submission"]):
-        off = "" if r["deviation"] is None else f"{r['deviation']:.0e}"
         about = r["about"].replace("|", "\\|")
         cost_x = "" if r["cost"] is None else f"{r['cost']:.2f}x"
         on = ", ".join(f"`{name}`" if "." in name else name for name in r["rests_on"])
         lines.append(
             f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {about} | {on} | "
-            f"{', '.join(r['oracles'])} | {off} | {r['state']:.1f}x | {cost_x} |"
+            f"{', '.join(r['oracles'])} | {r['deviation']:.0e} | {r['state']:.1f}x | {cost_x} |"
         )
     return "\n".join(lines)
 
@@ -161,10 +177,11 @@ def main() -> None:
     environment.setup()
     known = {r["submission"]: r for r in finished()}
     workload = registry.load_workload(args.workload)
-    timer = None if args.untimed else Timer(workload)
+    timer, found = None if args.untimed else Timer(workload), transcriptions()
     for name in cli.comma_list(args.submissions) if args.submissions else registry.names("submissions"):
-        if known.get(name, {}).get("sha256") != registry.file_sha256("submissions", name):
-            known[name] = facts(name, workload)
+        before, known[name] = known.get(name, {}), facts(name, workload, found)
+        if before.get("sha256") == known[name]["sha256"]:
+            known[name] |= {key: before[key] for key in ("cost", "timed") if key in before}
         if timer is not None and known[name]["cost"] is None:
             known[name] |= {"cost": timer.cost(name), "timed": timer.on()}
         print(table([known[name]]).splitlines()[-1], flush=True)

@@ -68,6 +68,17 @@ def drive(
         return jax.tree.map(np.asarray, seen)
 
 
+FOUND: dict[str, float] = {}
+"""Largest deviation of every submission that `assert_agrees` looked at in this process, for docs/methods.md."""
+
+
+def assert_agrees(name: str, ours: Trajectory, theirs: Trajectory, at_most: float) -> None:
+    """Trajectory of a submission against that of a NumPy transcription of its source."""
+    found = deviation(ours, theirs)
+    FOUND[name] = max(found, FOUND.get(name, 0.0))
+    assert found <= at_most
+
+
 def deviation(ours: Trajectory, theirs: Trajectory) -> float:
     """Largest deviation of any parameter at any step, over the largest magnitude of any parameter of `theirs`."""
     assert len(ours) == len(theirs)

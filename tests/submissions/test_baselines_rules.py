@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from algoperf_lite import registry, spec
-from tests.submissions.driver import CONSTANT, deviation, drive
+from tests.submissions.driver import CONSTANT, assert_agrees, deviation, drive
 from tests.submissions.problem import NoisyQuadratic, follow, noisy_quadratic
 
 TRANSCRIBED = {"adopt", "lamb", "lars", "mars"}
@@ -41,7 +41,7 @@ def _rate(t):
 
 def _assert_follows(name, hparams, step, problem=PROBLEM):
     ours = drive(name, hparams, problem, STEPS, step_budget=BUDGET)
-    assert deviation(ours, follow(problem, step, STEPS)) <= TOLERANCE
+    assert_agrees(name, ours, follow(problem, step, STEPS), TOLERANCE)
 
 
 def _ended(name, hparams, problem=PROBLEM, steps=1, **how):

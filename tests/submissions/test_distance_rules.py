@@ -8,7 +8,7 @@ import optax.contrib
 import pytest
 
 from algoperf_lite import averaging, registry, spec
-from tests.submissions.driver import deviation, drive
+from tests.submissions.driver import assert_agrees, deviation, drive
 from tests.submissions.problem import NoisyQuadratic, noisy_quadratic
 
 TRANSCRIBED = {"adagrad_norm", "cocob", "dowg", "ldog", "tdog"}
@@ -42,7 +42,7 @@ def _follow(plan, alpha=None, weight_decay=0.0, problem=PROBLEM):
 
 def _assert_follows(name, hparams, theirs):
     ours = drive(name, hparams, PROBLEM, STEPS, step_budget=BUDGET)
-    assert deviation(ours, theirs) <= TOLERANCE
+    assert_agrees(name, ours, theirs, TOLERANCE)
     assert np.max(np.abs(ours[-1][0]["w"] - PROBLEM.start["w"])) > 1e-3
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 
 from algoperf_lite import registry, spec
-from tests.submissions.driver import deviation, drive
+from tests.submissions.driver import assert_agrees, drive
 from tests.submissions.problem import noisy_quadratic
 
 TRANSCRIBED = {"adamw", "dog", "nadamw", "nesterov", "schedule_free_adamw"}
@@ -17,7 +17,7 @@ TOLERANCE = 1e-10
 
 def _assert_follows(name, hparams, theirs):
     ours = drive(name, hparams, PROBLEM, STEPS, step_budget=BUDGET)
-    assert deviation(ours, theirs) <= TOLERANCE
+    assert_agrees(name, ours, theirs, TOLERANCE)
     return ours
 
 

@@ -8,7 +8,7 @@ import optax.contrib
 import pytest
 
 from algoperf_lite import registry, spec
-from tests.submissions.driver import CONSTANT, deviation, drive
+from tests.submissions.driver import CONSTANT, assert_agrees, deviation, drive
 from tests.submissions.problem import NoisyQuadratic, follow, noisy_quadratic
 
 TRANSCRIBED = {"mechanic", "polyak_sgd"}
@@ -84,7 +84,7 @@ def test_mechanic_follows_its_algorithm_with_clipped_gains_around_adamw():
     theirs = follow(problem, step, STEPS)
     assert 0 < clipped < STEPS
     ours = drive("mechanic", h, problem, STEPS, step_budget=BUDGET)
-    assert deviation(ours, theirs) <= TOLERANCE
+    assert_agrees("mechanic", ours, theirs, TOLERANCE)
     assert deviation(theirs, theirs[:1] * len(theirs)) > 0.1
 
 
@@ -111,7 +111,7 @@ def test_polyak_sgd_follows_its_formula_under_the_cap_at_the_cap_and_below_f_min
     assert max(seen) > h["max_learning_rate"] > np.median(seen)
     assert min(seen) < 0 if variant == "sps" else min(seen) == 0
     ours = drive("polyak_sgd", h, problem, STEPS, step_budget=BUDGET)
-    assert deviation(ours, theirs) <= TOLERANCE
+    assert_agrees("polyak_sgd", ours, theirs, TOLERANCE)
 
 
 # ------------------------------------------------------------------------------------------------ identities

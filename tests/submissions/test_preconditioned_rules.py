@@ -12,7 +12,7 @@ import pytest
 import scipy.linalg
 
 from algoperf_lite import registry, spec
-from tests.submissions.driver import CONSTANT, deviation, drive
+from tests.submissions.driver import CONSTANT, assert_agrees, deviation, drive
 from tests.submissions.problem import noisy_quadratic
 
 TRANSCRIBED = {"shampoo", "vrgd", "nadamw_ema", "nadamw_lawa"}
@@ -50,30 +50,33 @@ def _rate(h, t):
 
 
 def _evaluated(name, h):
-    """Iterates and evaluation parameters of `w`, after it is sure that the iterates are those of `nadamw`."""
+    """Trajectory, after it is sure that the iterates are those of `nadamw`."""
     ours = drive(name, {**POINT, **h}, PROBLEM, STEPS, step_budget=BUDGET)
     plain = drive("nadamw", POINT, PROBLEM, STEPS, step_budget=BUDGET)
     for (trained, _), (expected, _) in zip(ours, plain, strict=True):
         jax.tree.map(np.testing.assert_array_equal, trained, expected)
-    return [trained["w"] for trained, _ in ours], [evaluated["w"] for _, evaluated in ours]
+    return ours
 
 
 def test_nadamw_ema_trains_as_nadamw_and_is_evaluated_at_the_debiased_average():
-    iterates, averages = _evaluated("nadamw_ema", {"window_fraction": 0.1})
-    decay, moment = 1 - 1 / (0.1 * BUDGET), 0.0
-    np.testing.assert_array_equal(averages[0], iterates[0])
-    for t, (x, average) in enumerate(zip(iterates[1:], averages[1:], strict=True), 1):
-        moment = decay * moment + (1 - decay) * x
-        np.testing.assert_allclose(average, moment / (1 - decay**t), atol=1e-13)
+    ours = _evaluated("nadamw_ema", {"window_fraction": 0.1})
+    decay, moment = 1 - 1 / (0.1 * BUDGET), dict.fromkeys(ours[0][0], 0.0)
+    theirs = [(ours[0][0], ours[0][0])]
+    for t, (x, _) in enumerate(ours[1:], 1):
+        moment = {k: decay * moment[k] + (1 - decay) * x[k] for k in x}
+        theirs.append((x, {k: m / (1 - decay**t) for k, m in moment.items()}))
+    assert_agrees("nadamw_ema", ours, theirs, 1e-13)
 
 
 def test_nadamw_lawa_trains_as_nadamw_and_is_evaluated_at_the_mean_of_its_latest_checkpoints():
-    iterates, averages = _evaluated("nadamw_lawa", {"k": 4, "every_fraction": 0.04, "start_fraction": 0.1})
-    queue = collections.deque(maxlen=4)  # steps 6, 9, 12, ...: every ceil(2.4) from 6 on
-    for t, (x, average) in enumerate(zip(iterates, averages, strict=True)):
+    ours = _evaluated("nadamw_lawa", {"k": 4, "every_fraction": 0.04, "start_fraction": 0.1})
+    queue, theirs = collections.deque(maxlen=4), []  # steps 6, 9, 12, ...: every ceil(2.4) from 6 on
+    for t, (x, _) in enumerate(ours):
         if t >= 6 and t % 3 == 0:
             queue.append(x)
-        np.testing.assert_allclose(average, np.mean(queue, axis=0) if len(queue) == 4 else x, atol=1e-13)
+        mean = {k: np.mean([one[k] for one in queue], axis=0) for k in x} if len(queue) == 4 else x
+        theirs.append((x, mean))
+    assert_agrees("nadamw_lawa", ours, theirs, 1e-13)
 
 
 # ------------------------------------------------------------------------------------------------------ Shampoo
@@ -125,7 +128,7 @@ def test_shampoo_follows_distributed_shampoos_rule_in_blocks_with_grafting():
             x[k] = x[k] - _rate(h, t - 1) * (step + h["weight_decay"] * x[k])
         seen.append((dict(x), dict(x)))
     ours = drive("shampoo", h, problem, STEPS, step_budget=BUDGET, roles=SHAMPOO_ROLES)
-    assert deviation(ours, seen) <= 1e-12
+    assert_agrees("shampoo", ours, seen, 1e-12)
 
 
 def _first_steps(name, h, gradient, roles=None, steps=1):
@@ -366,7 +369,7 @@ def test_vrgd_follows_its_paper(base, k):
             x[name] = x[name] - _rate(h, t - 1) * (step + h["weight_decay"] * x[name])
         seen.append((dict(x), dict(x)))
     assert 100 < clipped < 28 * STEPS - 100
-    assert deviation(drive("vrgd", h, PROBLEM, STEPS, step_budget=BUDGET), seen) <= 1e-11
+    assert_agrees("vrgd", drive("vrgd", h, PROBLEM, STEPS, step_budget=BUDGET), seen, 1e-11)
 
 
 # ------------------------------------------------------------------------------------------------- all of them

@@ -9,7 +9,7 @@ import pytest
 
 from algoperf_lite import registry, schedule_free, spec
 from submissions import schedule_free_radam
-from tests.submissions.driver import deviation, drive
+from tests.submissions.driver import assert_agrees, drive
 from tests.submissions.problem import NoisyQuadratic, noisy_quadratic
 
 TRANSCRIBED = {"schedule_free_adamw_algoperf", "schedule_free_radam", "schedule_free_sgd"}
@@ -56,7 +56,7 @@ def test_schedule_free_sgd_follows_its_paper_with_warmup_and_coupled_decay(b1):
         return rate**2, {k: -rate * (g[k] + h["weight_decay"] * y[k]) for k in g}
 
     ours = drive("schedule_free_sgd", h, PROBLEM, STEPS, step_budget=BUDGET)
-    assert deviation(ours, _follow(b1, plan)) <= TOLERANCE
+    assert_agrees("schedule_free_sgd", ours, _follow(b1, plan), TOLERANCE)
 
 
 def test_schedule_free_radam_follows_its_package_with_its_silent_phase():
@@ -76,7 +76,7 @@ def test_schedule_free_radam_follows_its_package_with_its_silent_phase():
 
     theirs = _follow(h["b1"], plan)
     ours = drive("schedule_free_radam", h, PROBLEM, STEPS, step_budget=BUDGET)
-    assert deviation(ours, theirs) <= TOLERANCE
+    assert_agrees("schedule_free_radam", ours, theirs, TOLERANCE)
     assert [r > 0 for r in rates[:6]] == [False] * 4 + [True] * 2
     assert all(np.array_equal(a[k], PROBLEM.start[k]) for pair in ours[:5] for a in pair for k in a)
 
@@ -101,7 +101,7 @@ def test_schedule_free_adamw_algoperf_follows_the_entry_that_won():
         return t ** h["r"] * rate ** h["weight_lr_power"], step
 
     ours = drive("schedule_free_adamw_algoperf", h, PROBLEM, STEPS, step_budget=BUDGET)
-    assert deviation(ours, _follow(h["b1"], plan)) <= TOLERANCE
+    assert_agrees("schedule_free_adamw_algoperf", ours, _follow(h["b1"], plan), TOLERANCE)
 
 
 def test_rectifier_in_single_precision_has_the_silent_phase_and_the_values_of_double():
