@@ -26,7 +26,7 @@ from algoperf_lite.adapters.algoperf.session import Session, step_keys
 REHEARSED = 3  # steps before an evaluation: the second often compiles anew, since what it is given lies elsewhere
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Stepwise(engine.Programs):
     """`engine.Programs` of a submission file. Its carry is a `Run`, and nothing of it can be saved and taken up again."""
 
