@@ -329,9 +329,11 @@ class Runner:
             folder.begin(spec, {**environment.manifest(), "benchmark_sha256": board})
             try:
                 outcome = trial.run(self._job(benchmark, spec), folder, self.clock, self._listener(spec), self._stop)
+            except errors.EnvironmentFault:
+                raise
             except Exception as e:
                 # A smoke board has compiled nothing before: the other entrants go on.
-                refused = benchmark.smoke and isinstance(e, errors.UserError) and not isinstance(e, errors.EnvironmentFault)
+                refused = benchmark.smoke and isinstance(e, errors.UserError)
                 if not refused and not trial.is_out_of_memory(e):
                     raise
                 outcome = trial.failure(folder, e, environment.host_fingerprint())

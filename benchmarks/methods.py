@@ -18,7 +18,6 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 
 from algoperf_lite import cli, cost, engine, environment, mesh, records, registry, spec, training
 from algoperf_lite.clock import Clock
@@ -80,7 +79,7 @@ def transcriptions() -> dict[str, float]:
     return found
 
 
-def closeness(name: str, transcriptions: dict[str, float]) -> tuple[list[str], float]:
+def closeness(name: str, transcribed_to: dict[str, float]) -> tuple[list[str], float]:
     """(what a method is compared with, largest deviation from any of it)."""
     oracles, largest = [], []
     for key, case in cases().items():
@@ -89,20 +88,19 @@ def closeness(name: str, transcriptions: dict[str, float]) -> tuple[list[str], f
             ours, theirs = drive(name, case.hparams, problem, STEPS, step_budget=case.step_budget), stored(key)
             largest.append(deviation([ours[t] for t in theirs], list(theirs.values())))
             oracles.append(case.package)
-    if name in transcriptions:
+    if name in transcribed_to:
         oracles.append("transcription")
-        largest.append(transcriptions[name])
+        largest.append(transcribed_to[name])
     return sorted(set(oracles)), max(largest)
 
 
-def facts(name: str, workload: spec.Workload, transcriptions: dict[str, float]) -> dict:
+def facts(name: str, workload: spec.Workload, transcribed_to: dict[str, float]) -> dict:
     """What is known of a method without training by it."""
     entry, problem = registry.load_submission(name), workload.problem()
     point = entry.resolve({})
-    static = entry.static(point)
-    traced = {k: jnp.float32(v) for k, v in point.items() if k not in static and k not in spec.RESERVED}
-    state = jax.eval_shape(lambda h: entry.build(problem, {**static, **h}).init(_zeros(problem.shapes)), traced)
-    oracles, largest = closeness(name, transcriptions)
+    hyper = training.put_hyper(mesh.make({"data": 1, "fsdp": 1}), entry, point)
+    state = jax.eval_shape(training.opt_init(entry, problem, entry.static(point)), problem.shapes, hyper)
+    oracles, largest = closeness(name, transcribed_to)
     return {
         "submission": name,
         "sha256": entry.sha256,
@@ -113,10 +111,6 @@ def facts(name: str, workload: spec.Workload, transcriptions: dict[str, float]) 
         "state": training.tree_bytes(state) / training.tree_bytes(problem.shapes),
         "cost": None,
     }
-
-
-def _zeros(shapes: spec.PyTree) -> spec.PyTree:
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 class Timer:

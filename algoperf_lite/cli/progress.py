@@ -27,10 +27,10 @@ class Progress:
         self._total = self._done = 0
         self._walls: dict[str, list[float]] = {}
         self._left: dict[str, int] = {}
-        self._began = self._printed = self._entered = 0.0
+        self._began = self._printed = 0.0
 
     def __enter__(self) -> "Progress":
-        self._entered = time.monotonic()
+        self._began = time.monotonic()
         if not self.quiet and sys.stdout.isatty():
             from rich.live import Live
 
@@ -87,7 +87,7 @@ class Progress:
 
     def _row(self, workload: str, entrant: str, done: int, total: int) -> None:
         """One line per row of a dry run."""
-        to_go = (time.monotonic() - self._entered) / done * (total - done)
+        to_go = (time.monotonic() - self._began) / done * (total - done)
         self._line(f"[{done}/{total}] {entrant} on {workload}; {_minutes(to_go)} to go")
 
     def _trial(self, phase: str, spec: TrialSpec, event: records.Event | None) -> None:
