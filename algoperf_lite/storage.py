@@ -21,6 +21,7 @@ import msgspec
 from algoperf_lite import errors
 from algoperf_lite.records import FORMAT, Attempt, Benchmark, Event, Outcome, TrialSpec, utc
 
+_TORN = ".torn-"  # in the name of a file while it is written
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # the only way to read it is to set it
 
@@ -99,6 +100,8 @@ class RunDirectory:
     def lock(self) -> None:
         """Takes the directory for this process until it ends; the kernel frees it even after SIGKILL.
 
+        What a killed process had no time to remove goes now: only who holds the lock knows that nobody is writing it.
+
         Raises:
           UserError: another process is running here.
         """
@@ -122,6 +125,7 @@ class RunDirectory:
         handle.write(f"process {os.getpid()}, since {utc()}")
         handle.flush()
         self._lock = handle
+        self._sweep()
 
     def unlock(self) -> None:
         """Gives the directory back; one in which nothing was begun goes."""
@@ -132,6 +136,16 @@ class RunDirectory:
                     self.path.rmdir()
             self._lock.close()
             self._lock = None
+
+    def _sweep(self) -> None:
+        """Half-written files everywhere, and the checkpoints of finished trials."""
+        folders = [TrialFolder(p) for p in self.path.glob("trials/*/")]
+        for path in [self.path, *(folder.path for folder in folders)]:
+            for torn in path.glob(f".*{_TORN}*"):
+                torn.unlink(missing_ok=True)
+        for folder in folders:
+            if folder.done():
+                folder.drop_checkpoints()
 
     def running(self) -> str | None:
         """Who holds the lock, or None."""
@@ -194,8 +208,8 @@ class TrialFolder:
         path = self.path / "events.jsonl"
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
         lost = events[-1].train_time_s - train_time_s if events and events[-1].step > step else 0.0
-        if attempts and attempts[-1].events_sha256 == found:
-            lost = 0.0  # killed between the two writes below: the last attempt has counted it
+        if not attempts or attempts[-1].events_sha256 == found:
+            lost = 0.0  # killed in a reset, which forgets on purpose, or between the writes below: counted already
         attempts.append(Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated, events_sha256=found))
         _write(self.path / "attempts.jsonl", b"".join(msgspec.json.encode(a) + b"\n" for a in attempts))
         _write(path, b"".join(msgspec.json.encode(e) + b"\n" for e in events if e.step <= step))
@@ -209,34 +223,38 @@ class TrialFolder:
             handle.flush()
             os.fsync(handle.fileno())
 
+    def done(self) -> bool:
+        """Whether there is an outcome, readable or not."""
+        return (self.path / "outcome.json").exists()
+
     def outcome(self) -> Outcome | None:
         """The outcome, None while the trial is not done."""
-        path = self.path / "outcome.json"
-        return _read(path, Outcome) if path.exists() else None
+        return _read(self.path / "outcome.json", Outcome) if self.done() else None
 
     def finish(self, outcome: Outcome) -> None:
         """Writes the outcome, last and atomically, and removes the checkpoint."""
         if not self.writer:
             return
         _write(self.path / "outcome.json", msgspec.json.format(msgspec.json.encode(outcome), indent=1))
-        self._drop_checkpoints()
+        self.drop_checkpoints()  # last: killed between the two, the next holder of the lock does it
 
     def reset(self, *, attempts: bool = False) -> None:
         """Forgets the outcome and the work; with `attempts` also how often it was begun (`--retry`)."""
         if self.writer:
             if attempts:
                 (self.path / "attempts.jsonl").unlink(missing_ok=True)
-            self._drop_checkpoints()  # first: a checkpoint without its events would be gone on from
+            self.drop_checkpoints()  # first: a checkpoint without its events would be gone on from
             (self.path / "outcome.json").unlink(missing_ok=True)
             (self.path / "events.jsonl").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """The folder and all it holds."""
         if self.writer:
-            (self.path / "trial.json").unlink(missing_ok=True)  # first: without it the folder is no trial
+            self.reset(attempts=True)  # first: killed on the way, nothing is left that another start would go on from
+            (self.path / "trial.json").unlink(missing_ok=True)
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def _drop_checkpoints(self) -> None:
+    def drop_checkpoints(self) -> None:
         """The small files that make a checkpoint whole go before the arrays."""
         for numbers in self.checkpoints.glob("*.json"):
             numbers.unlink(missing_ok=True)
@@ -270,7 +288,7 @@ def _write(path: pathlib.Path, payload: bytes) -> None:
     """Temporary file, fsync, rename: a reader sees the old content or the new."""
     with _disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}{_TORN}", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as handle:
                 handle.write(payload)

@@ -89,24 +89,24 @@ def write(
         manifest = {"package": spec.package_version, "jax": "0.10.2", "device_kind": "cpu"}
         (folder / "trial.json").write_bytes(msgspec.json.encode(msgspec.to_builtins(spec) | {"manifest": manifest}))
         at = hit(spec.entrant, spec.workload, spec.study, spec.trial)
-        events = _events(spec, at)
-        (folder / "events.jsonl").write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+        evaluations = events(spec, at)
+        (folder / "events.jsonl").write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in evaluations))
         if not unfinished(spec):
-            (folder / "outcome.json").write_bytes(msgspec.json.encode(_outcome(events, at, **outcome_fields)))
+            (folder / "outcome.json").write_bytes(msgspec.json.encode(outcome(evaluations, at, **outcome_fields)))
     return path
 
 
-def _events(spec: records.TrialSpec, at: int | None) -> list[records.Event]:
+def events(spec: records.TrialSpec, at: int | None) -> list[records.Event]:
     """Accuracy that saturates, passes 0.9 at evaluation `at`, and wriggles with the seed."""
     last = at or EVALUATIONS
     rng = np.random.default_rng(spec.seed)
     wriggle = rng.normal(0, 0.008, last + 1)
     rate = (at or 3 * EVALUATIONS) / 2.5
-    events = []
+    found = []
     for i in range(1, last + 1):
         value = min(0.88 + wriggle[i] / 4, 0.98 * (1 - np.exp(-i / rate)) + wriggle[i])
         value = 0.902 if i == at else min(value, 0.897)
-        events.append(
+        found.append(
             records.Event(
                 step=i * INTERVAL,
                 examples=i * INTERVAL * 64,
@@ -120,11 +120,12 @@ def _events(spec: records.TrialSpec, at: int | None) -> list[records.Event]:
                 validation={"accuracy": float(value), "loss": float(1 - value)},
             )
         )
-    return events
+    return found
 
 
-def _outcome(events: list[records.Event], at: int | None, **fields) -> records.Outcome:
-    last = events[-1]
+def outcome(evaluations: list[records.Event], at: int | None, **fields) -> records.Outcome:
+    """The outcome of a trial with these evaluations."""
+    last = evaluations[-1]
     known = {
         "outcome": "target_reached" if at else "budget_exhausted",
         "step": last.step if at else None,
@@ -133,7 +134,7 @@ def _outcome(events: list[records.Event], at: int | None, **fields) -> records.O
         "last_step": last.step,
         "charged_s": last.submission_time_s,
         "charged_reference_steps": last.reference_steps,
-        "best": max(event.validation["accuracy"] for event in events),
+        "best": max(event.validation["accuracy"] for event in evaluations),
         "test": 0.89,
         "test_missed": False,
         "reference_blocks": [(0, STEP_S)],

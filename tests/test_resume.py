@@ -74,8 +74,10 @@ class _Watch:
             folder = self.directory.trial(name)
             attempts, done = folder.attempts(), folder.outcome()
             assert self.outcomes.setdefault(name, done) in (None, done), "a finished trial was touched"
-            for attempt in attempts[self.attempts[name] :]:
-                if not attempt.repeated:
+            for i, attempt in enumerate(attempts):
+                # A start that was killed before it dropped the evaluations is followed by one that finds the same file.
+                again = i and attempt.events_sha256 == attempts[i - 1].events_sha256
+                if i >= self.attempts[name] and not attempt.repeated and not again:
                     self.lost[name] += self._redone(name, attempt.step)
             if done is None:
                 self.hits[name] += len(attempts) > self.attempts[name]
@@ -106,6 +108,7 @@ def _round(undisturbed, out, most_kills):
             _end(process)
         watch.look()
         if all(directory.outcome(n) for n in names):
+            _end(_start(out))  # a kill may have left what only the next start removes
             break
     context = f"killed after {delays} s"
     assert directory.trial_ids() == names, context

@@ -12,7 +12,7 @@ import pytest
 
 from algoperf_lite import errors, records, storage
 from tests import synthetic_run
-from tests.conftest import subprocess_env
+from tests.conftest import ASSETS, subprocess_env
 
 
 def _event(step, **fields):
@@ -164,6 +164,51 @@ def test_write_that_fails_leaves_the_old_file_whole_and_no_other(broken, directo
         directory.write_benchmark(synthetic_run.benchmark(studies=9))
     assert path.read_bytes() == before
     assert [p.name for p in directory.path.iterdir()] == ["benchmark.json"]
+
+
+# ---------------------------------------------------------------------------------------------------------- kills
+
+SCENES = ["fresh", "killed late", "finished", "retried"]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What was left by one life killed at each of its file operations, and by the life after it; by scene."""
+    command = [sys.executable, str(ASSETS / "kill_points.py"), str(tmp_path_factory.mktemp("kills"))]
+    done = subprocess.run(command, env=subprocess_env(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {}
+    for line in done.stdout.splitlines():
+        row = msgspec.json.decode(line)
+        found.setdefault(row["scene"], []).append(row)
+    return found
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_trial_killed_at_any_file_operation_is_whole_after_the_next_start(scene, killed):
+    trial = [f"trials/ID/{name}" for name in ("attempts.jsonl", "events.jsonl", "outcome.json", "trial.json")]
+    assert len(killed[scene]) > 1
+    for row in killed[scene]:
+        assert row["files"] == [".lock", "benchmark.json", *trial], row
+        assert row["whole"], row
+        assert row["events"], row
+        assert row["outcome"], row
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_charge_lost_in_a_kill_at_any_file_operation_is_counted_once(scene, killed):
+    step_s = synthetic_run.INTERVAL * synthetic_run.STEP_S
+    for row in killed[scene]:
+        assert row["lost_s"] == pytest.approx(row["redone"] * step_s), row
+
+
+def test_kills_lose_work_in_every_scene_that_has_some(killed):
+    assert {scene: max(row["redone"] for row in rows) for scene, rows in killed.items()} == {
+        "fresh": 2,
+        "killed late": 3,  # one by the first kill, two by the second
+        "finished": 0,
+        "retried": 2,
+    }
 
 
 # ----------------------------------------------------------------------------------------------------------- lock
