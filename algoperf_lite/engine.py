@@ -17,6 +17,7 @@ import numpy as np
 
 from algoperf_lite import errors, guard, spec
 from algoperf_lite import mesh as meshes
+from algoperf_lite.shapes import check_shapes
 from algoperf_lite.submission import Submission
 from algoperf_lite.training import Carry, Hyper, initial, opt_init, put_hyper, put_key, scan_chunk, strong, train_step
 
@@ -335,18 +336,6 @@ def _check_carry(what: str, before: Carry, after: Carry) -> None:
     check_shapes(f"{what}: parameters after an update", before.params, after.params)
     check_shapes(f"{what}: optimizer state after an update", before.opt_state, after.opt_state)
     check_shapes(f"{what}: model state after a step", before.model_state, after.model_state)
-
-
-def check_shapes(what: str, want: spec.PyTree, got: spec.PyTree) -> None:
-    if jax.tree.structure(want) != jax.tree.structure(got):
-        raise errors.UserError(
-            f"{what} have another structure\n  before: {jax.tree.structure(want)}\n  after:  {jax.tree.structure(got)}"
-        )
-    for (path, w), g in zip(jax.tree.leaves_with_path(want), jax.tree.leaves(got), strict=True):
-        if (w.shape, w.dtype) != (g.shape, g.dtype):
-            raise errors.UserError(
-                f"{what}: leaf {jax.tree_util.keystr(path)} was {w.dtype}{list(w.shape)}, became {g.dtype}{list(g.shape)}"
-            )
 
 
 def abstract(shapes: spec.PyTree, shardings: spec.PyTree) -> spec.PyTree:

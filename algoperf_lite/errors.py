@@ -39,5 +39,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
 
 def where_in(path: pathlib.Path | str, error: BaseException) -> str:
     """`file:line` of the last frame of a traceback that lies in `path`."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    whole = pathlib.Path(path).resolve()  # a module's frames have its whole path, however it was given
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if pathlib.Path(f.filename).resolve() == whole]
     return f"{path}:{lines[-1]}" if lines else str(path)

@@ -146,6 +146,9 @@ def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
                 raise errors.UserError(
                     f"submission {path}: DEFAULTS has {name!r}; DEFAULTS and build know {plain_name(name)!r} only"
                 )
+        for name, value in defaults.items():
+            if value != value:
+                raise errors.UserError(f"submission {path}: DEFAULTS has {name!r} = {value}; give it a number")
     if space is None:
         return
     for point in space if isinstance(space, list) else [space]:
@@ -343,5 +346,11 @@ def _import(path: pathlib.Path, what: str) -> ModuleType:
     except SyntaxError as e:  # of the file, or of one that it imports
         raise errors.UserError(f"{what} {e.filename or path}:{e.lineno}: not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
-        raise errors.UserError(f"{what} {errors.where_in(path, e)}: import failed: {type(e).__name__}: {e}") from e
+        said, hint = f"{what} {errors.where_in(path, e)}: import failed: {type(e).__name__}: {e}", ""
+        if isinstance(e, ModuleNotFoundError) and str(e.name).split(".")[0] in ("algoperf", "algorithmic_efficiency"):
+            hint = (
+                "\n  AlgoPerf's modules are there for files with AlgoPerf's functions; this one lacks "
+                "init_optimizer_state or update_params, or has a `build`"
+            )
+        raise errors.UserError(said + hint) from e
     return module

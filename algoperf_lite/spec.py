@@ -301,6 +301,9 @@ class Range:
     hi: float
     log: bool
 
+    def __repr__(self) -> str:
+        return f"{'log_uniform' if self.log else 'uniform'}({self.lo:g}, {self.hi:g})"
+
     def at(self, u: float) -> float:
         """The value at quantile `u` in [0, 1]."""
         if self.log:
@@ -320,6 +323,9 @@ class Choice:
 
     values: tuple
     static: bool = False
+
+    def __repr__(self) -> str:
+        return f"choice({list(self.values)}{', static=True' if self.static else ''})"
 
     def at(self, u: float):
         """The value at quantile `u` in [0, 1]."""

@@ -1,12 +1,14 @@
 """A loaded submission: what the engine calls of a file, and its points. Loading it is `registry.load_submission`."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import optax
 
 from algoperf_lite import errors, precision, search, spec
+from algoperf_lite.shapes import check_shapes
 
 EXTRA_ARGS = ("grad_fn", "hvp_fn", "key", "micro_grad_fn")
 """Extra arguments of `update` that a submission may ask for."""
@@ -85,7 +87,7 @@ class Submission:
                 f"submission {self.name} ({self.source}): build returned {type(tx).__name__}, "
                 "accepted is an optax.GradientTransformation (init and update)"
             )
-        return precision.at_least_float32(tx)
+        return precision.at_least_float32(_checked(tx, f"submission {self.name} ({self.source})"))
 
     def static(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a complete point that changes the program: declared static, or not a float."""
@@ -97,6 +99,27 @@ class Submission:
             for name, value in point.items()
             if name in declared or not (isinstance(value, float) or name in traced or name in spec.RESERVED)
         }
+
+
+def _checked(tx: optax.GradientTransformation, who: str) -> optax.GradientTransformationExtraArgs:
+    """`tx`, with one message for what it may not take or return; broadcasting would hide a good part of it."""
+    for function, arguments in ((tx.init, ("params",)), (tx.update, ("updates", "state", "params"))):
+        name = "init" if function is tx.init else "update"
+        try:
+            inspect.signature(function).bind_partial(*arguments)  # extra arguments come besides
+        except TypeError as e:
+            raise errors.UserError(f"{who}: {name} must take ({', '.join(arguments)}): {e}") from e
+    inner = optax.with_extra_args_support(tx)
+
+    def update(updates, state, params=None, **extra_args):
+        found = inner.update(updates, state, params, **extra_args)
+        if not isinstance(found, tuple) or len(found) != 2:
+            kind = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+            raise errors.UserError(f"{who}: update returned {kind}, accepted is (updates, state)")
+        check_shapes(f"{who}: updates", updates, found[0], types=False)
+        return found
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
 
 
 def plain_name(name: str) -> str:

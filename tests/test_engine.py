@@ -425,7 +425,53 @@ REFUSED = {
                 return jax.tree.map(lambda u: u[None], updates), state
             return optax.GradientTransformation(lambda params: (), update)
         """,
-        ["parameters after an update", "float32[4]", "float32[1, 4]"],
+        ["updates: leaf", "float32[4]", "float32[1, 4]"],
+    ),
+    "updates_that_broadcast": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return jax.tree.map(lambda u: jnp.mean(u, axis=0), updates), state
+            return optax.GradientTransformation(lambda params: (), update)
+        """,
+        ["updates: leaf", "float32[4]", "became float32[]"],
+    ),
+    "updates_that_are_numbers": (
+        """
+        def build(problem, hparams):
+            def update(updates, state, params=None):
+                return jax.tree.map(lambda u: 0.0, updates), state
+            return optax.GradientTransformation(lambda params: (), update)
+        """,
+        ["updates: leaf", "became float32[]"],
+    ),
+    "update_without_params": (
+        """
+        def build(problem, hparams):
+            return optax.GradientTransformation(lambda params: (), lambda updates, state: (updates, state))
+        """,
+        ["update must take (updates, state, params)", "too many positional arguments"],
+    ),
+    "init_of_nothing": (
+        """
+        def build(problem, hparams):
+            return optax.GradientTransformation(lambda: (), lambda updates, state, params=None: (updates, state))
+        """,
+        ["init must take (params)", "too many positional arguments"],
+    ),
+    "update_that_returns_three": (
+        """
+        def build(problem, hparams):
+            return optax.GradientTransformation(lambda params: (), lambda updates, state, params=None: (updates, state, 1))
+        """,
+        ["update returned a tuple of 3", "(updates, state)"],
+    ),
+    "update_that_returns_updates_alone": (
+        """
+        def build(problem, hparams):
+            return optax.GradientTransformation(lambda params: (), lambda updates, state, params=None: updates)
+        """,
+        ["update returned", "accepted is (updates, state)"],
     ),
     "wrong_return_type": (
         """

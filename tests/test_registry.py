@@ -100,6 +100,15 @@ WRONG = {
         "DEFAULTS = {}\nSPACE = {'one_minus_b1': spec.uniform(0, 1)}\n\ndef build(p, h): ...\n",
         "SPACE has 'one_minus_b1', DEFAULTS has no 'b1' (it has: nothing)",
     ),
+    "defaults_have_nan": ("DEFAULTS = {'a': float('nan')}\n\ndef build(p, h): ...\n", "DEFAULTS has 'a' = nan"),
+    "misspells_a_function_of_algoperf": (
+        "from algoperf import spec\n\ndef update_params(): ...\ndef init_opt(): ...\n",
+        "this one lacks init_optimizer_state or update_params",
+    ),
+    "reversed_bounds": (
+        "SPACE = {'a': spec.log_uniform(1, .1)}\n",
+        ":9: import failed: ValueError: log_uniform needs 0 < lo",
+    ),
     "build_takes_more": (
         "DEFAULTS = {}\n\ndef build(p, h, x): ...\n",
         "build must take (problem, hparams), and nothing else",
@@ -123,6 +132,13 @@ def test_submission_file_that_is_wrong_is_one_message_with_the_file(name, tmp_pa
     for module in [m for n, m in sys.modules.items() if n.startswith("_algoperf_lite_submission_mine")]:
         if hasattr(module, "handle"):
             module.handle.close()
+
+
+def test_line_is_told_of_a_file_that_is_named_relatively(tmp_path, monkeypatch):
+    tiny_trial.write_submission(tmp_path, "1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.UserError, match=r"submission ./mine.py:8: import failed: ZeroDivisionError"):
+        registry.load_submission("./mine.py")
 
 
 def test_submission_that_is_no_text_is_one_message(tmp_path):

@@ -12,7 +12,7 @@ from algoperf_lite import errors
 Check = tuple[Callable[..., str | None], str]  # with the mend of what it does not expect
 
 # Where one of these fails, the later ones would only repeat it.
-ESSENTIAL = ("_has_points", "_traceable", "_finite", "has_points", "runs")
+ESSENTIAL = ("_has_points", "_traceable", "_keeps_shapes", "_finite", "has_points", "runs")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """What `validate` checks of a submission: on a small problem, and on the micro workloads."""
 
+import dataclasses
 import pathlib
 import re
 import tempfile
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,8 @@ from algoperf_lite import checkpoint, engine, errors, guard, registry, spec
 from algoperf_lite.contract.checking import Check, Failure
 from algoperf_lite.contract.micro import OnWorkloads
 from algoperf_lite.contract.toy import Toy, row, toy_loss, toy_params
-from algoperf_lite.submission import Submission
+from algoperf_lite.shapes import check_shapes
+from algoperf_lite.submission import Submission, plain_name
 
 GOOD = (1.0,)
 REFUSALS = (errors.UserError, TypeError, ValueError, NotImplementedError)
@@ -23,6 +26,8 @@ def _has_points(entry: Submission) -> str:
     """SPACE or DEFAULTS are there."""
     if entry.SPACE is None and entry.DEFAULTS is None:
         raise Failure("neither SPACE nor DEFAULTS", "add DEFAULTS = {...} (self-tuning) or SPACE = {...} (external)")
+    if isinstance(entry.SPACE, list):
+        entry.points("external", 0, 1)  # refuses too few
     rulesets = ["self-tuning"] if entry.DEFAULTS is not None else []
     return "runs under: " + ", ".join([*rulesets, "external" + ("" if entry.SPACE else " (untuned)")])
 
@@ -40,16 +45,69 @@ def _traceable(entry: Submission) -> str:
     return f"{len(toy.traced)} traced, {len(toy.static)} static hyperparameters"
 
 
+class _Reading(dict):
+    """Hyperparameters that note which of them are read."""
+
+    def __init__(self, hparams: Mapping[str, Any], read: set[str]):
+        super().__init__(hparams)
+        self._read = read
+
+    def __getitem__(self, name):
+        self._read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self._read.add(name)
+        return super().get(name, default)
+
+    def pop(self, name, *default):
+        self._read.add(name)
+        return super().pop(name, *default)
+
+    def __iter__(self):  # overridden, so that ** asks for each value, too
+        return super().__iter__()
+
+    def items(self):
+        self._read.update(self)
+        return super().items()
+
+    def values(self):
+        self._read.update(self)
+        return super().values()
+
+
+def _reads_space(entry: Submission) -> str:
+    """build reads every dimension of SPACE."""
+    space, read = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}, set()
+    watched = dataclasses.replace(entry, author_build=lambda problem, h: entry.author_build(problem, _Reading(h, read)))
+    static = {n: d.values for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
+    for changed in ({}, *({name: value} for name, values in static.items() for value in values)):
+        toy = Toy(watched, changed)
+        jax.eval_shape(toy.step, toy.params, jax.eval_shape(toy.init, toy.params, toy.traced), toy.traced)
+    unread = {plain_name(name) for name in space} - set(spec.RESERVED) - read
+    if unread:
+        known = ", ".join(sorted(read))
+        raise Failure(f"not {', '.join(sorted(unread))} (it reads {known})", "use it in `build`, or take it out of SPACE")
+    return errors.counted(len(space), "dimension")
+
+
 def _keeps_shapes(entry: Submission) -> None:
     """update keeps the structure, shapes and types of parameters and state."""
-    _check_shapes(Toy(entry))
+    toy = Toy(entry)
+    try:
+        with engine.blame(entry, "update"):
+            _check_shapes(toy)
+    except errors.UserError as e:
+        raise Failure(
+            str(e), "update(updates, state, params) returns updates and state as they came, in shapes and types"
+        ) from e
 
 
 def _check_shapes(toy: Toy) -> None:
     state = jax.eval_shape(toy.init, toy.params, toy.traced)
     params, after = jax.eval_shape(toy.step, toy.params, state, toy.traced)
-    engine.check_shapes("parameters after an update", toy.params, params)
-    engine.check_shapes("state after an update", state, after)
+    check_shapes("parameters after an update", toy.params, params)
+    check_shapes("state after an update", state, after)
 
 
 def _nothing_smuggled(entry: Submission) -> None:
@@ -72,7 +130,8 @@ def _finite(entry: Submission) -> str:
                 "the first update is not finite, though its gradient is", "look for 0 / 0, or a root or logarithm of 0"
             )
         raise Failure(f"loss {before:.3g} -> {after}", "lower the default learning rate, or warm up")
-    return f"loss {before:.4g} -> {after:.4g}"
+    rose = "; it rose: updates are added to the parameters, is a minus sign missing?" if after > before else ""
+    return f"loss {before:.4g} -> {after:.4g}{rose}"
 
 
 def _zero_gradients(entry: Submission) -> None:
@@ -164,14 +223,15 @@ def _eval_params(entry: Submission) -> str:
         return "none: evaluated at the trained parameters"
     toy = Toy(entry)
     state = jax.eval_shape(toy.init, toy.params, toy.traced)
-    engine.check_shapes("eval_params", toy.params, jax.eval_shape(entry.eval_params, state, toy.params))
+    check_shapes("eval_params", toy.params, jax.eval_shape(entry.eval_params, state, toy.params))
     return "its own"
 
 
 CHECKS: list[Check] = [
     (_has_points, ""),
     (_traceable, "hyperparameters arrive as traced scalars: jnp.where instead of `if`, or spec.choice(.., static=True)"),
-    (_keeps_shapes, "make init return exactly what update returns: same keys, shapes and dtypes"),
+    (_keeps_shapes, ""),
+    (_reads_space, ""),
     (_nothing_smuggled, "compute arrays inside init or update; no callbacks, threads or files"),
     (_finite, "lower the default learning rate, or warm up"),
     (_zero_gradients, "guard divisions by norms of the gradient with an eps"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from algoperf_lite import engine, mesh, registry, spec
 from algoperf_lite.contract.checking import Check, Failure
+from algoperf_lite.shapes import check_shapes
 
 
 def _splits(workload: spec.Workload, data: dict) -> str:
@@ -52,7 +53,7 @@ def _loss_and_gradients(workload: spec.Workload, data: dict) -> str:
         raise Failure(f"loss is {value.dtype}{list(value.shape)} {value}", "return a float32 scalar")
     if not all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(grad)):
         raise Failure("a gradient is not finite", "look for log(0), sqrt(0) and divisions")
-    engine.check_shapes("model state after a step", model_state, after)
+    check_shapes("model state after a step", model_state, after)
     return f"loss at init {float(value):.4g}"
 
 

@@ -97,12 +97,30 @@ FAULTS = {
         "Ten steps",
         "loss 52.4 -> ",
     ),
+    "updates that broadcast": (
+        rule("u = jax.tree.map(lambda x: -rate * jnp.mean(x), g)"),
+        "keeps the structure",
+        "updates: leaf ['conv'] was float32[3, 3, 2, 4], became float32[]",
+    ),
+    "state of another type": (
+        rule("state = state + 0.5; u = jax.tree.map(lambda x: -rate * x, g)", "jnp.zeros((), jnp.int32)"),
+        "keeps the structure",
+        "state after an update: leaf  was int32[], became float32[]",
+    ),
+    "an exception of update": (
+        rule("u = jax.tree.map(lambda x, y: -rate * x, g, [])"),
+        "keeps the structure",
+        "update failed at ",
+    ),
     "memory in a global": (
         rule("CALLS.append(0); u = jax.tree.map(lambda x: -rate * x / len(CALLS), g)"),
         "restart",
         "the restarted run differs",
     ),
 }
+
+
+BRANCH = "hparams['cap'] if hparams['kind'] == 2 else 0"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -112,6 +130,48 @@ def test_fault_is_named_with_its_mend(fault, tmp_path):
     assert not ok
     assert detail in found
     assert mend or "became" in found
+
+
+@pytest.mark.parametrize(
+    ("space", "reads", "unread"),
+    [
+        ('"cap": spec.uniform(0.0, 1.0)', "hparams.get('cpa')", "not cap (it reads cpa, learning_rate)"),
+        ('"one_minus_cap": spec.uniform(0.0, 1.0)', "0", "not cap (it reads learning_rate)"),
+        ('"cap": spec.choice([1, 2], static=True)', "0", "not cap (it reads learning_rate)"),
+        ('"cap": spec.uniform(0.0, 1.0)', "hparams['cap']", None),
+        ('"cap": spec.uniform(0.0, 1.0)', "dict(**hparams)", None),
+        ('"cap": spec.uniform(0.0, 1.0)', "list(hparams.items())", None),
+        ('"kind": spec.choice([1, 2], static=True), "cap": spec.uniform(0.0, 1.0)', BRANCH, None),
+        ('"label_smoothing": spec.uniform(0.0, 0.1)', "0", None),
+    ],
+)
+def test_dimension_that_build_does_not_read_is_told(space, reads, unread, tmp_path):
+    defaults = '"learning_rate": 0.1, "kind": 1, "cap": 1.0'
+    body = f"""
+SPACE = {{"learning_rate": spec.log_uniform(0.01, 1.0), {space}}}
+DEFAULTS = {{{defaults}}}
+def build(problem, hparams):
+    {reads}
+    return optax.sgd(hparams["learning_rate"])
+"""
+    ok, detail, mend = lines(tmp_path, body, "every dimension")
+    assert ok == (unread is None)
+    assert detail == unread or (ok and detail.endswith("dimensions"))
+    assert ok or "take it out of SPACE" in mend
+
+
+def test_list_of_too_few_points_is_refused(tmp_path):
+    body = SGD + '\nSPACE = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]'
+    ok, detail, _ = lines(tmp_path, body, "SPACE or DEFAULTS")
+    assert not ok
+    assert "SPACE lists 2 points; the external ruleset runs 5" in detail
+
+
+def test_loss_that_rises_is_told(tmp_path):
+    ok, detail, _ = lines(tmp_path, rule("u = jax.tree.map(lambda x: 1e-3 * rate * x, g)"), "Ten steps")
+    assert ok
+    assert detail.endswith("is a minus sign missing?")
+    assert "rose" not in lines(tmp_path, SGD, "Ten steps")[1]
 
 
 def test_the_program_is_traced_anew_though_other_checks_have_traced_it(tmp_path):

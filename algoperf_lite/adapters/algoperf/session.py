@@ -15,7 +15,7 @@ from algoperf_lite.adapters.algoperf.file import File
 from algoperf_lite.adapters.algoperf.layout import Layout
 from algoperf_lite.adapters.algoperf.scope import Scope
 from algoperf_lite.adapters.algoperf.workload import Workload
-from algoperf_lite.engine import check_shapes
+from algoperf_lite.shapes import check_shapes
 
 PyTree = Any
 
