@@ -193,19 +193,28 @@ def entrants(submissions: Sequence[str]) -> dict[str, str]:
     """`["nadamw", "mine=my.py", "other.py"]` -> `{"nadamw": "nadamw", "mine": "my.py", "other": "other.py"}`.
 
     Raises:
-      UserError: a name used twice.
+      UserError: a name used twice, or none where hyperparameters are fixed.
     """
     found: dict[str, str] = {}
     for item in submissions:
-        name, eq, source = item.partition("=")
-        if not eq:
-            file = registry.split_space(item)[0]
+        name, source = _split_item(item)
+        if name is None:
+            file, values = registry.split_values(item)
+            if values:
+                raise errors.UserError(f"{item} needs a name of its own, such as mine={item}")
+            file = registry.split_space(file)[0]
             name, source = pathlib.PurePath(file).stem if file.endswith(".py") else file.rpartition(".")[2], item
         _check_name("entrant", name, hint=f"; name a file with name=path, such as mine={source or './my_opt.py'}")
         if name in found:
             raise errors.UserError(f"entrant {name!r} is there twice; entrants need unique names, such as aa={source}")
         found[name] = source
     return found
+
+
+def _split_item(item: str) -> tuple[str | None, str]:
+    """`mine=my.py` -> (`mine`, `my.py`); None where there is no name. Behind a colon, `=` belongs to the source."""
+    name, eq, source = item.partition("=")
+    return (name, source) if eq and ":" not in name else (None, item)
 
 
 def _check_name(what: str, name: str, where: str = "", hint: str = "") -> None:
@@ -243,10 +252,14 @@ def _read(path: pathlib.Path) -> str:
 
 def _relative(base: pathlib.Path, item: str) -> str:
     """Paths in a benchmark file are relative to the file."""
-    name, eq, source = item.rpartition("=")
-    if registry.split_variant(source)[0].endswith(".py") and not pathlib.Path(source).is_absolute():
+    name, source = _split_item(item)
+    file, space = registry.split_space(registry.split_values(source)[0])
+    path = pathlib.Path(registry.split_variant(file)[0])
+    if path.suffix == ".py" and not path.is_absolute():
         source = str(base / source)
-    return f"{name}{eq}{source}"
+        if space is not None and not space.is_absolute():
+            source = source.replace(f":{space}", f":{base / space}")
+    return source if name is None else f"{name}={source}"
 
 
 def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str, table: str = "") -> Any:

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pathlib
+import re
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -72,7 +73,8 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
     """Loads a submission by shipped name, path of a file, dotted path or entry point (`algoperf_lite.submissions`).
 
     A file that has AlgoPerf's functions in place of `build` is entered through the adapter (docs/algoperf_submissions.md);
-    a search space other than the one beside it is named after a colon, `file.py:space.json`.
+    a search space other than the one beside it is named after a colon, `file.py:space.json`. Hyperparameters of other
+    files may be fixed there, `muon:learning_rate=0.02:momentum=0.9` (`Submission.fixed`).
 
     Args:
       name_or_path: what to load.
@@ -83,7 +85,8 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
     """
     from algoperf_lite import guard, submission
 
-    source, space_file = split_space(name_or_path)
+    file, values = split_values(name_or_path)
+    source, space_file = split_space(file)
     path = _locate("submissions", source)
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
@@ -93,6 +96,10 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
     if _is_algoperf(path):
         from algoperf_lite.adapters.algoperf import entry
 
+        if values:
+            raise errors.UserError(
+                f"submission {path} is an AlgoPerf file: its hyperparameters come from a search space, {path}:space.json"
+            )
         return entry.load(str(name_or_path), path, space_file, name or path.stem)
     if space_file is not None:
         raise errors.UserError(f"submission {path} has its search space in SPACE; only AlgoPerf's files take {space_file}")
@@ -120,9 +127,9 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
     period = getattr(module, "PERIOD", 1)
     if not isinstance(period, int) or period < 1:
         raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
-    return submission.Submission(
+    found = submission.Submission(
         name=name or path.stem,
-        source=str(name_or_path),
+        source=file,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         doc=(module.__doc__ or "").strip(),
         SPACE=space,
@@ -132,6 +139,7 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
         PERIOD=period,
         author_build=build,
     )
+    return found.fixed(values) if values else found
 
 
 def _check_point_names(path: pathlib.Path, space: Any, defaults: Any) -> None:
@@ -262,13 +270,39 @@ def split_variant(name_or_path: str) -> tuple[str, str]:
 
 def file_sha256(kind: str, name_or_path: str) -> str:
     """Hash of the file behind a name; of an AlgoPerf submission, of all that it consists of."""
-    source, space_file = split_space(name_or_path)
+    source, values = split_values(name_or_path)
+    source, space_file = split_space(source)
     path = _locate(kind, split_variant(source)[0])
     if kind == "submissions" and _is_algoperf(path):
         from algoperf_lite.adapters.algoperf import file
 
         return file.read(path, space_file).sha256
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not values:
+        return digest
+    from algoperf_lite import submission
+
+    return submission.sha256_with(digest, values)
+
+
+def split_values(source: str) -> tuple[str, dict[str, Any]]:
+    """`muon:learning_rate=0.02` -> (`muon`, {"learning_rate": 0.02}): hyperparameters fixed from outside of the file."""
+    rest, values = str(source), {}
+    while match := re.fullmatch(r"(.+):([A-Za-z_]\w*)=([^:]*)", rest):
+        rest, name, text = match.groups()
+        if name in values:
+            raise errors.UserError(f"submission {source}: {name} is there twice; remove one")
+        values[name] = _value(text)
+    return rest, dict(reversed(values.items()))
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def split_space(source: str) -> tuple[str, pathlib.Path | None]:
@@ -309,6 +343,8 @@ def _locate(kind: str, name_or_path: str) -> pathlib.Path:
     if "." in text and all(part.isidentifier() for part in text.split(".")) and not pathlib.Path(text).exists():
         return _module_file(text)
     hint = f"a file is named by its path, such as ./{text}.py" if text.isidentifier() else "a file's name ends in .py"
+    if kind == "submissions" and not isinstance(_value(text), str):
+        hint = "hyperparameters are fixed after a colon, such as mine=muon:learning_rate=0.02"
     raise errors.unknown(what, text, shipped, hint)
 
 

@@ -1,7 +1,10 @@
 """A loaded submission: what the engine calls of a file, and its points. Loading it is `registry.load_submission`."""
 
 import dataclasses
+import hashlib
 import inspect
+import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -74,6 +77,53 @@ class Submission:
             point[plain_name(name)] = 1 - value if name.startswith("one_minus_") else value
         return point
 
+    def fixed(self, values: Mapping[str, Any]) -> "Submission":
+        """The same method with some hyperparameters fixed: they change in DEFAULTS, and SPACE draws them no longer.
+
+        It is another entrant than the file alone: its hash is that of the file and the values.
+
+        Args:
+          values: by names as `resolve` takes them. A number may be written without a point where a float stands.
+
+        Raises:
+          UserError: a name the submission does not know, or a value of another type than the one it replaces.
+        """
+        if not values:
+            return self
+        point = self.resolve(values)
+        fixed = {name: self._of_its_type(name, point[name]) for name in map(plain_name, values)}
+        spaces = self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]
+        kept = [{n: d for n, d in space.items() if plain_name(n) not in fixed} for space in spaces]
+        if isinstance(self.SPACE, list):
+            space = [{**points, **fixed} for points in kept]
+        else:  # one value to choose from: what was drawn stays traced, and what was static stays static
+            drawn = {plain_name(n): isinstance(d, spec.Choice) and d.static for n, d in spaces[0].items()}
+            shown = [name for name in fixed if name in drawn or self.DEFAULTS is None]
+            space = {**kept[0], **{name: spec.choice([fixed[name]], static=drawn.get(name, False)) for name in shown}}
+        return dataclasses.replace(
+            self,
+            source=":".join([self.source, *(f"{name}={value}" for name, value in values.items())]),
+            sha256=sha256_with(self.sha256, values),
+            SPACE=None if self.SPACE is None else space,
+            DEFAULTS=None if self.DEFAULTS is None else {**self.DEFAULTS, **fixed},
+        )
+
+    def _of_its_type(self, name: str, value: Any) -> Any:
+        """A value in the type of what it stands for: that of DEFAULTS, of a choice, else float."""
+        space = self.SPACE if isinstance(self.SPACE, Mapping) else {}
+        dimension = {plain_name(n): d for n, d in space.items()}.get(name)
+        chosen = dimension.values[0] if isinstance(dimension, spec.Choice) else 0.0
+        like = (self.DEFAULTS or {}).get(name, chosen)
+        if isinstance(like, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if math.isfinite(value):
+                return float(value)
+        elif type(value) is type(like):
+            return value
+        kind = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}.get(type(like))
+        raise errors.UserError(
+            f"submission {self.name}: {name} = {value!r}; accepted: {kind or type(like).__name__}, such as {like!r}"
+        )
+
     def build(self, problem: spec.Problem, hparams: Mapping[str, Any]):
         """The author's `build` on a complete point, run in float32 or better (`precision.at_least_float32`).
 
@@ -120,6 +170,11 @@ def _checked(tx: optax.GradientTransformation, who: str) -> optax.GradientTransf
         return found
 
     return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
+
+
+def sha256_with(sha256: str, values: Mapping[str, Any]) -> str:
+    """The hash of a file with hyperparameters fixed from outside of it."""
+    return hashlib.sha256(f"{sha256} {json.dumps(values, sort_keys=True)}".encode()).hexdigest()
 
 
 def plain_name(name: str) -> str:

@@ -11,7 +11,7 @@ name = "mine"
 version = 1
 ruleset = "self"
 workloads = ["digits_vit", "w.py"]
-submissions = ["nadamw", "aa=nadamw", "b=sub/b.py"]
+submissions = ["nadamw", "aa=nadamw", "b=sub/b.py", "m=b.py:rate=0.1", "sub/a.py:space.json"]
 
 [[entrant]]
 name = "c"
@@ -30,7 +30,13 @@ def test_benchmark_file_is_read_with_defaults_and_paths_from_its_own_folder(tmp_
     assert (found.name, found.version, found.ruleset, found.seed, found.studies) == ("mine", 1, "self", 0, 3)
     assert (found.run_past, found.paired) == (False, False)
     assert found.workloads == ["digits_vit", str(tmp_path / "w.py")]
-    assert list(found.submissions) == ["nadamw", "aa=nadamw", f"b={tmp_path / 'sub/b.py'}"]
+    assert list(found.submissions) == [
+        "nadamw",
+        "aa=nadamw",
+        f"b={tmp_path / 'sub/b.py'}",
+        f"m={tmp_path / 'b.py'}:rate=0.1",
+        f"{tmp_path / 'sub/a.py'}:{tmp_path / 'space.json'}",
+    ]
     assert [(e.name, e.source) for e in found.entrant] == [("c", str(tmp_path / "c.py"))]
 
 
@@ -213,11 +219,12 @@ def test_board_of_logs_that_is_wrong_is_answered_with_file_and_line(change, mess
 
 
 def test_entrants_are_named_by_themselves_or_by_their_source():
-    assert config.entrants(["nadamw", "mine=my.py", "a/other.py", "pkg.mod"]) == {
+    assert config.entrants(["nadamw", "mine=my.py", "a/other.py", "pkg.mod", "m=muon:b1=0.8:order=2"]) == {
         "nadamw": "nadamw",
         "mine": "my.py",
         "other": "a/other.py",
         "mod": "pkg.mod",
+        "m": "muon:b1=0.8:order=2",
     }
 
 
@@ -228,6 +235,7 @@ def test_entrants_are_named_by_themselves_or_by_their_source():
         (["a b=my.py"], "entrant name 'a b'"),
         (["=my.py"], "entrant name ''"),
         (["x" * 65 + "=my.py"], "1-64 letters"),
+        (["muon:b1=0.8"], "muon:b1=0.8 needs a name of its own, such as mine=muon:b1=0.8"),
     ],
 )
 def test_entrants_without_proper_unique_names_are_refused(items, message):

@@ -137,7 +137,7 @@ def test_submission_file_that_is_wrong_is_one_message_with_the_file(name, tmp_pa
 def test_line_is_told_of_a_file_that_is_named_relatively(tmp_path, monkeypatch):
     tiny_trial.write_submission(tmp_path, "1 / 0\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.UserError, match=r"submission ./mine.py:8: import failed: ZeroDivisionError"):
+    with pytest.raises(errors.UserError, match=r"submission mine.py:8: import failed: ZeroDivisionError"):
         registry.load_submission("./mine.py")
 
 
@@ -183,6 +183,107 @@ def test_resolve_of_an_unknown_name_is_refused_with_the_nearest(entry):
 def test_static_hyperparameters_are_those_declared_and_those_that_are_no_floats(entry):
     point = entry.resolve({"label_smoothing": 0, "dropout_rate": 0})
     assert entry.static(point) == {"kind": "a", "order": 3, "flag": True}
+
+
+def test_fixed_hyperparameters_change_the_defaults_and_are_no_longer_drawn(entry):
+    found = entry.fixed({"learning_rate": 1, "one_minus_b1": 0.25, "order": 4, "flag": False})
+    assert found.DEFAULTS == {**entry.DEFAULTS, "learning_rate": 1.0, "b1": 0.75, "order": 4, "flag": False}
+    space = dict(found.SPACE)
+    assert (space.pop("learning_rate"), space.pop("b1")) == (spec.choice([1.0]), spec.choice([0.75]))
+    assert space == {"terms": entry.SPACE["terms"], "kind": entry.SPACE["kind"]}
+    for points in found.points("external", 3, 2):
+        assert {p["learning_rate"] for p in points} == {1.0}
+        assert {p["b1"] for p in points} == {0.75}
+        assert len({p["terms"] for p in points}) > 1
+
+
+def test_fixed_hyperparameters_stay_traced_or_static(entry):
+    found = entry.fixed({"terms": 3, "kind": "b", "learning_rate": 0.5})
+    assert found.static(found.resolve({})) == {"kind": "b", "order": 3, "flag": True}
+
+
+def test_fixed_hyperparameters_make_another_entrant_of_the_same_file(entry):
+    found = entry.fixed({"order": 4, "b1": 0.5})
+    assert found.source == f"{entry.source}:order=4:b1=0.5"
+    same = registry.load_submission(found.source)
+    assert (same.sha256, same.DEFAULTS, same.SPACE, same.source) == (
+        found.sha256,
+        found.DEFAULTS,
+        found.SPACE,
+        found.source,
+    )
+    assert registry.file_sha256("submissions", found.source) == found.sha256
+    assert len({entry.sha256, found.sha256, entry.fixed({"order": 5, "b1": 0.5}).sha256}) == 3
+    assert entry.fixed({"b1": 0.5, "order": 4}).sha256 == found.sha256
+    assert registry.load_submission(f"{entry.source}:order=2").fixed({"b1": 0.5}).DEFAULTS["order"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"b2": 0.9}, "unknown hyperparameter of submission mine 'b2'; did you mean 'b1'?"),
+        ({"b1": "high"}, "mine: b1 = 'high'; accepted: a finite number, such as 0.9"),
+        ({"b1": float("nan")}, "mine: b1 = nan; accepted: a finite number"),
+        ({"b1": True}, "mine: b1 = True; accepted: a finite number"),
+        ({"order": 2.5}, "mine: order = 2.5; accepted: a whole number, such as 3"),
+        ({"order": True}, "mine: order = True; accepted: a whole number"),
+        ({"flag": 1}, "mine: flag = 1; accepted: true or false, such as True"),
+        ({"kind": 3}, "mine: kind = 3; accepted: a text, such as 'a'"),
+    ],
+)
+def test_fixed_hyperparameter_of_another_name_or_type_is_refused(values, message, entry):
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        entry.fixed(values)
+
+
+def test_fixed_hyperparameters_of_a_file_without_defaults_are_those_of_its_space(tmp_path):
+    space = "SPACE = {'learning_rate': spec.log_uniform(0.01, 1.0), 'one_minus_b1': spec.uniform(0.1, 0.2)}\n"
+    body = space + "def build(problem, hparams): ...\n"
+    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body)).fixed({"b1": 0.5, "dropout_rate": 0.1})
+    assert found.DEFAULTS is None
+    for point in found.points("external", 0, 1)[0]:
+        assert (point["b1"], point["dropout_rate"], point["learning_rate"] > 0) == (0.5, 0.1, True)
+
+
+def test_fixed_hyperparameters_hold_in_a_list_of_points(tmp_path):
+    points = "SPACE = [{'learning_rate': 0.1 * i, 'one_minus_b1': 0.1} for i in range(1, 7)]\n"
+    body = points + "def build(problem, hparams): ...\n"
+    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body)).fixed({"one_minus_b1": 0.5})
+    assert [p["b1"] for p in found.points("external", 0, 1)[0]] == 5 * [0.5]
+    assert len({p["learning_rate"] for p in found.points("external", 0, 1)[0]}) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("muon", ("muon", {})),
+        ("a/b.py:lr=0.1", ("a/b.py", {"lr": 0.1})),
+        ("muon:a=1:b=1e-3:c=true:d=linear:e=.5", ("muon", {"a": 1, "b": 1e-3, "c": True, "d": "linear", "e": 0.5})),
+        ("sub.py:space.json", ("sub.py:space.json", {})),
+        ("digits_vit:glu", ("digits_vit:glu", {})),
+        ("c:/x=y/m.py", ("c:/x=y/m.py", {})),
+    ],
+)
+def test_values_are_split_from_a_source(text, expected):
+    assert registry.split_values(text) == expected
+    assert list(registry.split_values(text)[1]) == list(expected[1])
+
+
+def test_value_that_is_given_twice_is_refused():
+    with pytest.raises(errors.UserError, match="b1 is there twice"):
+        registry.load_submission("muon:b1=0.9:b1=0.8")
+
+
+def test_number_in_the_place_of_a_submission_is_answered_with_how_values_are_given():
+    with pytest.raises(errors.UserError, match="fixed after a colon, such as mine=muon:learning_rate"):
+        registry.load_submission("0.02")
+
+
+def test_algoperf_file_takes_no_values(tmp_path):
+    path = tmp_path / "submission.py"
+    path.write_text("def init_optimizer_state(): ...\ndef update_params(): ...\n")
+    with pytest.raises(errors.UserError, match="its hyperparameters come from a search space"):
+        registry.load_submission(f"{path}:learning_rate=0.1")
 
 
 def test_build_that_returns_no_transformation_is_refused_by_type(tmp_path):

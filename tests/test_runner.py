@@ -123,6 +123,18 @@ def test_seed_zero_and_seed_one_are_different_boards(run, tmp_path):
         run(["nadamw"], seed=1)
 
 
+def test_entrant_with_fixed_hyperparameters_is_no_twin_of_its_file(run):
+    board, outcomes = run(["nadamw", "slow=nadamw:learning_rate=1e-4"])
+    first, slow = board.entrants
+    assert slow.source == "nadamw:learning_rate=1e-4"
+    assert slow.points[0][0] == {**first.points[0][0], "learning_rate": 1e-4}
+    assert slow.sha256 != first.sha256
+    assert outcomes["slow", 0].best < outcomes["nadamw", 0].best
+    assert run(["nadamw", "slow=nadamw:learning_rate=1e-4"])[1] == {}
+    with pytest.raises(errors.UserError, match="has entrant slow with file hash"):
+        run(["nadamw", "slow=nadamw:learning_rate=2e-4"])
+
+
 STILL = str(ASSETS / "tiny.py:still")
 
 

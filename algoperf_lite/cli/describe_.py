@@ -57,7 +57,8 @@ def _facts(name: str) -> dict[str, Any]:
         return msgspec.to_builtins(load(name))
     if name in catalog.CATALOG:
         return dataclasses.asdict(catalog.CATALOG[name])
-    if name in registry.names("submissions") or name.endswith(".py") or registry.split_space(name)[1]:
+    file = registry.split_values(name)[0]
+    if file in registry.names("submissions") or file.endswith(".py") or registry.split_space(file)[1]:
         return registry.load_submission(name).about()
     known = [n for kind in registry.KINDS for n in registry.names(kind)]
     raise errors.unknown("entry", name, [*known, *catalog.CATALOG])

@@ -25,7 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workloads", help="A,B in place of the benchmark's")
     parser.add_argument(
         "--submissions",
-        help="X,mine=my.py in place of the benchmark's; name=source names an entrant, all stands for every shipped one",
+        help="X,mine=my.py in place of the benchmark's; name=source names an entrant, name=source:learning_rate=0.02 fixes "
+        "a hyperparameter of it, all stands for every shipped one",
     )
     parser.add_argument("--out", type=pathlib.Path, help="run directory; default runs/BENCHMARK")
     parser.add_argument("--seed", type=int, help="board seed; 0-999 are development seeds")
@@ -204,18 +205,18 @@ def _check_names(file, workloads, submissions) -> None:
 
     for kind, asked, default in (
         ("workloads", workloads, file.workloads),
-        ("submissions", submissions, [*file.submissions, *(e.source for e in file.entrant)]),
+        ("submissions", submissions, [*file.submissions, *(f"{e.name}={e.source}" for e in file.entrant)]),
     ):
-        names = default if asked is None else asked
-        if kind == "submissions" and asked is not None:
-            names = list(config.entrants(list(asked)).values())
+        names = list(default if asked is None else asked)
+        if kind == "submissions":
+            names = [*config.entrants(names).values()]
         if asked is not None and not names:
             raise errors.UserError(f"--{kind} is empty")
-        twice = sorted({name for name in names if list(names).count(name) > 1})
+        twice = sorted({name for name in names if names.count(name) > 1})
         if kind == "workloads" and twice:
             raise errors.UserError(f"workload {twice[0]} is named twice")
         for name in names:
-            source = name.rpartition("=")[2]
+            source = registry.split_values(name)[0]
             if re.fullmatch(r"[A-Za-z0-9_]+", source) and source not in registry.names(kind):
                 import importlib.metadata
 
