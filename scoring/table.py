@@ -95,6 +95,11 @@ class Curve:
     values: np.ndarray
     times: Mapping[Unit, np.ndarray]
 
+    def best(self, direction: str) -> float:
+        """The best value; NaN where none is finite."""
+        finite = self.values[np.isfinite(self.values)]
+        return float(min(finite) if direction == "min" else max(finite)) if finite.size else math.nan
+
     def first_hit(self, target: float, direction: str) -> int:
         """Index of the first evaluation that meets the target, equality included; -1 where none does. A value that is
         not finite never does."""

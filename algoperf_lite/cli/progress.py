@@ -74,6 +74,9 @@ class Progress:
         what = f"{outcome.outcome.replace('_', ' ')}"
         if outcome.reference_steps is not None:
             what += f" after {outcome.reference_steps:.0f} charged reference steps ({outcome.time_s:.1f} s)"
+        elif outcome.best is not None and self._benchmark is not None and not self._benchmark.smoke:
+            info = self._benchmark.workloads[spec.workload]
+            what += f", best {info.metric} {outcome.best:.4g} (target {info.validation_target:.4g})"
         self._line(f"[{self._done}/{self._total}] {_name(spec)}: {what}; {_minutes(self._eta())} to go")
 
     def _plan(self, benchmark: Benchmark, missing: list[TrialSpec]) -> None:

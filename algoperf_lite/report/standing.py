@@ -35,12 +35,14 @@ def ordered(results: Results, summary: dict[str, Any]) -> Results:
 def moved(summary: dict[str, Any]) -> list[set[str]]:
     """By row of `ablations`, the submissions whose rank is not that of the rules as they are.
 
-    Where a submission is left out the others move up; only what moves beyond that counts.
+    Where a submission is left out the others move up; only what moves beyond that counts. A file that was entered twice
+    is ranked once.
     """
-    found = []
+    found, twins = [], {control["b"] for control in summary["aa"]}
     for row in summary["ablations"]:
-        before = scoring.ranks({name: summary["ablations"][0]["scores"][name] for name in row["ranks"]})
-        found.append({name for name, rank in row["ranks"].items() if rank != before[name]})
+        field = row["scores"].keys() - twins
+        before, after = (scoring.ranks({n: r["scores"][n] for n in field}) for r in (summary["ablations"][0], row))
+        found.append({name for name in field if after[name] != before[name]})
     return found
 
 
@@ -49,7 +51,7 @@ def changes(summary: dict[str, Any]) -> dict[str, int] | None:
 
     None where there is nobody to change places with.
     """
-    if len(summary["entrants"]) < 2 or not summary["ablations"]:
+    if len(summary["entrants"]) - len(summary["aa"]) < 2 or not summary["ablations"]:
         return None
     known = [names for row, names in zip(summary["ablations"], moved(summary), strict=True) if row["ranks"]][1:]
     first = {name for name, rank in summary["ablations"][0]["ranks"].items() if rank == 1}

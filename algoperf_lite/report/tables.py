@@ -4,10 +4,12 @@ import csv
 import dataclasses
 import importlib.util
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import scoring
 from algoperf_lite.report import paper_tables
 from algoperf_lite.results import Results
 
@@ -40,12 +42,12 @@ def _medians(summary: dict[str, Any]) -> Table:
         "medians",
         (
             *("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies"),
-            *("resolution", "median_optimizer_steps", *seconds),
+            *("resolution", "best_metric", "median_optimizer_steps", *seconds),
         ),
         tuple(
             (
                 *(workload, name, cell["median"], *_ends(cell["ci95"]), cell["hits"], cell["studies"]),
-                *(cell["resolution"], summary["steps_to_target"][name][workload]),
+                *(cell["resolution"], cell["best"], summary["steps_to_target"][name][workload]),
                 *([summary["time_to_target_s"][name][workload]] if seconds else []),
             )
             for workload in (summary["workloads"] if summary["cells"] else ())
@@ -114,16 +116,19 @@ def _tuning(summary: dict[str, Any]) -> Table:
 
 
 def _trials(results: Results) -> Table:
-    """Every finished trial; its hyperparameters as JSON."""
+    """Every finished trial; its best metric, and its hyperparameters as JSON."""
     trials = results.board.trials
+    direction = {workload.name: workload.direction for workload in results.board.workloads}
+
+    def last(trial: scoring.Trial) -> tuple[float | None, str]:
+        best = results.curves[trial.key].best(direction[trial.workload]) if trial.key in results.curves else math.nan
+        return None if math.isnan(best) else best, json.dumps(dict(results.hparams.get(trial.key, {})))
+
     fields = [field.name for field in dataclasses.fields(trials[0])] if trials else []
     return Table(
         "trials",
-        (*fields, "hparams"),
-        tuple(
-            (*(getattr(trial, field) for field in fields), json.dumps(dict(results.hparams.get(trial.key, {}))))
-            for trial in trials
-        ),
+        (*fields, "best_metric", "hparams"),
+        tuple((*(getattr(trial, field) for field in fields), *last(trial)) for trial in trials),
     )
 
 

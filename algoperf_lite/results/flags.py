@@ -78,6 +78,18 @@ def _cells(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _controls(results: Results, summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for row in summary["aa"]:
         if not row["passed"]:
-            yield "A/A failed", f"{row['a']} and {row['b']} are one file and did not behave alike: see A/A."
+            yield "A/A failed", f"{row['a']} and {row['b']} are one file, {_apart(row)}."
     if summary["status"] == "scored" and not summary["aa"] and results.about.kind == "run":
         yield "no A/A", "No entrant runs twice, so the harness's own error is not shown on this board."
+
+
+def _apart(control: dict[str, Any]) -> str:
+    """How two entrants of one file differ."""
+    if control["unequal"]:
+        return f"and their metrics differ in {counted(len(control['unequal']), 'trial')}: the harness is at fault"
+    if not control["compared"]:
+        return "and no evaluation of both can be compared"
+    return (
+        f"trained alike to the bit, and were charged times that differ by {abs(control['ratio'] - 1):.1%} "
+        "(5 % is allowed): the machine was unsteady, believe no such difference in time"
+    )

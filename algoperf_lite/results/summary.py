@@ -62,7 +62,7 @@ def summarise(results: Results) -> dict[str, Any]:
     }
     if not board.missing:
         board.require_complete()
-        out |= _cells(board)
+        out |= _cells(results)
         out["aa"] = _controls(results)
         if not about.smoke:
             out["scores"] = _scores(results)
@@ -152,8 +152,9 @@ def _tuning(board: scoring.Board) -> dict[str, Any]:
     return out
 
 
-def _cells(board: scoring.Board) -> dict[str, Any]:
+def _cells(results: Results) -> dict[str, Any]:
     """Medians by unit, and all that is known of a cell: entrant -> workload -> ..."""
+    board, metrics = results.board, _best_metrics(results)
     unit = board.unit
     times = scoring.study_times(board, unit)
     seconds = scoring.medians(scoring.study_times(board, unit, "seconds"), board.rules)
@@ -190,11 +191,24 @@ def _cells(board: scoring.Board) -> dict[str, Any]:
                 "study_times": [_number(v) for v in present],
                 "resolution": resolution,
                 "coarse": resolution is not None and resolution > COARSE,
+                "best": metrics.get((name, workload.name)),
                 "starred": sum(t.test_missed for t in mine),
                 "noisy": sum(t.noisy for t in trials),
                 "outcomes": dict(collections.Counter(t.outcome for t in trials)),
             }
     return out
+
+
+def _best_metrics(results: Results) -> dict[tuple[str, str], float]:
+    """Median over studies of the best validation metric that any of a study's trials has seen; a trial ends at its hit."""
+    direction = {workload.name: workload.direction for workload in results.board.workloads}
+    studies: dict[tuple[str, str], dict[int, float]] = collections.defaultdict(dict)
+    for (name, workload, study, _), curve in results.curves.items():
+        best, found = curve.best(direction[workload]), studies[name, workload]
+        if math.isfinite(best):
+            pick = max if direction[workload] == "max" else min
+            found[study] = pick(found.get(study, best), best)
+    return {cell: float(np.median(list(found.values()))) for cell, found in studies.items() if found}
 
 
 def _pairs(results: Results) -> list[dict[str, Any]]:

@@ -90,9 +90,8 @@ def median_run(results: Results, submission: str, workload: scoring.Workload) ->
 
     def rank(key: scoring.Key) -> tuple[float, float]:
         time = rows[key].time(unit) if key in rows else np.inf
-        values = results.curves[key].values
-        finite = values[np.isfinite(values)]
-        return time, 0.0 if np.isfinite(time) else min(sign * finite, default=np.inf)
+        best = results.curves[key].best(workload.direction)
+        return time, 0.0 if np.isfinite(time) else np.inf if np.isnan(best) else sign * best
 
     keys = sorted((key for key in results.curves if key[:2] == (submission, workload.name)), key=rank, reverse=True)
     winners = {key[2]: key for key in keys if len(results.curves[key].values)}

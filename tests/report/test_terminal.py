@@ -3,10 +3,11 @@
 import io
 import itertools
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from algoperf_lite import cli, errors, results
+from algoperf_lite import cli, errors, results, search
 from algoperf_lite.report import standing, terminal, text
 from tests import synthetic_run
 
@@ -116,6 +117,38 @@ def test_pairs_stand_by_rank_with_the_winner_first(tmp_path):
     assert [(p["a"], p["b"]) for p in found["pairs"]] == list(itertools.combinations(times, 2))
     assert {p["verdict"] for p in found["pairs"]} == {"better"}
     assert all(p["ratio"] < 1 and p["interval"][1] < 1 for p in found["pairs"])
+
+
+def test_file_that_was_entered_twice_moves_no_place(tmp_path):
+    """Ranked by seconds, in which nobody is charged the same twice, the twins part; the first place is still theirs."""
+    board = synthetic_run.benchmark(entrants=("nadamw", "aa", "lion"))
+    path = synthetic_run.write(tmp_path, board, lambda e, w, s, t: {"lion": 20}.get(e, 10))
+    for spec in search.trials(board):
+        if spec.entrant == "aa":
+            file = path / "trials" / spec.id / "outcome.json"
+            found = msgspec.json.decode(file.read_bytes())
+            file.write_bytes(msgspec.json.encode(found | {"time_s": 1.01 * found["time_s"]}))
+    summary = results.score(path)
+    (seconds,) = [row for row in summary["ablations"] if row["rule"] == "ranked by seconds"]
+    assert seconds["ranks"] == {"nadamw": 1, "aa": 2, "lion": 3}
+    assert standing.moved(summary)[summary["ablations"].index(seconds)] == set()
+    assert standing.changes(summary)["first"] == 0
+    alone = synthetic_run.benchmark(entrants=("nadamw", "aa"))
+    twins = results.score(synthetic_run.write(tmp_path / "alone", alone, lambda e, w, s, t: 10))
+    assert standing.changes(twins) is None
+
+
+def test_misses_have_their_best_metric_beside_them(tmp_path):
+    board = synthetic_run.benchmark()
+    path = synthetic_run.write(tmp_path, board, lambda e, w, s, t: 10 if e == "nadamw" else None)
+    summary = results.score(path)
+    lines = printed(summary).splitlines()
+    (head,) = [line for line in lines if "best metric" in line]
+    missed = [line for line in lines if line.lstrip().startswith("lion") and "0/3" in line]
+    assert len(missed) == 2
+    for line, workload in zip(missed, ("digits", "words"), strict=True):
+        assert f" {text.number(summary['cells']['lion'][workload]['best'])} " in line[head.index("best metric") - 1 :]
+    assert "best metric" not in printed(results.score(synthetic_run.write(tmp_path / "b", board, lambda *w: 10)))
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,44 @@ def test_twin_that_differs_is_flagged(run):
         hit=lambda entrant, workload, study, trial: 25 + (entrant == "aa"),
     )
     assert not found["aa"][0]["passed"]
-    assert "A/A failed" in kinds(found)
+    (said,) = [flag["text"] for flag in found["flags"] if flag["kind"] == "A/A failed"]
+    assert said == "nadamw and aa are one file, and their metrics differ in 6 trials: the harness is at fault."
+
+
+def test_twins_apart_in_time_alone_are_told_from_such_that_train_differently(tmp_path):
+    board = synthetic_run.benchmark(entrants=("nadamw", "aa"))
+    path = synthetic_run.write(tmp_path, board, lambda entrant, workload, study, trial: 25)
+    for spec in search.trials(board):  # one seed for both: the synthetic metrics wriggle with it
+        (path / "trials" / spec.id / "events.jsonl").write_bytes(
+            b"".join(msgspec.json.encode(e) + b"\n" for e in synthetic_run.events(search.trials(board)[0], 25))
+        )
+    edit(
+        path,
+        board,
+        lambda found: {"charged_reference_steps": 1.1 * found["charged_reference_steps"]},
+        lambda spec: spec.entrant == "aa",
+    )
+    (said,) = [flag["text"] for flag in results.score(path)["flags"] if flag["kind"] == "A/A failed"]
+    assert "trained alike to the bit, and were charged times that differ by 9.1% (5 % is allowed)" in said
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_best_metric_of_a_cell_is_the_median_over_studies_of_their_best_trials(direction, tmp_path):
+    board = synthetic_run.benchmark(entrants=("nadamw",), workloads=("digits",), studies=3, points=2)
+    info = msgspec.structs.replace(board.workloads["digits"], direction=direction, validation_target=0.0)
+    board = msgspec.structs.replace(board, workloads={"digits": info})
+    path = synthetic_run.write(tmp_path, board, lambda *where: None)
+    best = {(0, 0): 0.5, (0, 1): 0.6, (1, 0): None, (1, 1): 0.9, (2, 0): 0.1, (2, 1): 0.7}
+    for spec in search.trials(board):
+        first, second, *_ = synthetic_run.events(spec, None)
+        lines = [
+            msgspec.structs.replace(first, validation={"accuracy": best[spec.study, spec.trial]}),
+            msgspec.structs.replace(second, validation={"accuracy": float("nan")}),
+        ]
+        folder = path / "trials" / spec.id
+        (folder / "events.jsonl").write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in lines))
+    expected = {"max": 0.7, "min": 0.5}  # of 0.6, 0.9, 0.7 and of 0.5, 0.9, 0.1
+    assert results.score(path)["cells"]["nadamw"]["digits"]["best"] == expected[direction]
 
 
 def test_two_hosts_are_flagged(tmp_path):
