@@ -98,7 +98,8 @@ def lawa(
       ValueError: k is no positive whole number.
     """
     if not isinstance(k, int) or k < 1:
-        raise ValueError(f"lawa: k must be a whole number of checkpoints >= 1, got {k!r}")
+        hint = "; a float hyperparameter is traced: write it as an int in DEFAULTS" if isinstance(k, jax.Array) else ""
+        raise ValueError(f"lawa: k must be a whole number of checkpoints >= 1, got {k!r}{hint}")
     inner = optax.with_extra_args_support(inner)
 
     def steps(fraction):
@@ -144,7 +145,10 @@ def state_of(kind: type[State], opt_state: optax.OptState) -> State:
     parts = jax.tree.leaves(opt_state, is_leaf=lambda part: isinstance(part, kind))
     found = [part for part in parts if isinstance(part, kind)]
     if len(found) != 1:
-        raise ValueError(f"the optimizer's state holds {len(found)} of {kind.__name__}, expected is one")
+        raise ValueError(
+            f"the optimizer's state holds {len(found)} of {kind.__name__}, expected is one "
+            "(averaged_params reads an AveragedState, lawa_params a LawaState)"
+        )
     return found[0]
 
 

@@ -11,6 +11,7 @@ kept unless a file changed; the rest is found anew, deviations from transcriptio
 
 import argparse
 import ast
+import importlib.util
 import json
 import pathlib
 import re
@@ -67,6 +68,8 @@ def rests_on(source: str) -> list[str]:
 
 def transcriptions() -> dict[str, float]:
     """Largest deviation of every method that has a transcription from it: what the tests of rules find, run anew."""
+    if importlib.util.find_spec("pytest") is None:
+        sys.exit("deviations come from the tests of rules, which need pytest: pip install -e '.[test]'")
     files = [str(file) for file in transcribed.files()]
     code = f"import pytest; code = pytest.main({files!r}); from tests.submissions import driver; import json; "
     code += "print(json.dumps(driver.FOUND)); raise SystemExit(code)"
@@ -106,6 +109,7 @@ def facts(name: str, workload: spec.Workload, transcribed_to: dict[str, float]) 
         "sha256": entry.sha256,
         "about": entry.doc.splitlines()[0],
         "rests_on": rests_on((ROOT / "submissions" / f"{name}.py").read_text()),
+        "asks_for": [*entry.EXTRA_ARGS, *(["eval_params"] if entry.eval_params else [])],
         "oracles": oracles,
         "deviation": largest,
         "state": training.tree_bytes(state) / training.tree_bytes(problem.shapes),
@@ -141,15 +145,16 @@ class Timer:
 def table(rows: list[dict]) -> str:
     """Markdown of all rows."""
     lines = [
-        "| method | what it is | rests on | compared with | largest deviation | state | step |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| method | what it is | rests on | asks for | compared with | largest deviation | state | step |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in sorted(rows, key=lambda r: r["submission"]):
         about = r["about"].replace("|", "\\|")
         cost_x = "" if r["cost"] is None else f"{r['cost']:.2f}x"
+        asks = ", ".join(f"`{name}`" for name in r["asks_for"])
         on = ", ".join(f"`{name}`" if "." in name else name for name in r["rests_on"])
         lines.append(
-            f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {about} | {on} | "
+            f"| [`{r['submission']}`](../submissions/{r['submission']}.py) | {about} | {on} | {asks} | "
             f"{', '.join(r['oracles'])} | {r['deviation']:.0e} | {r['state']:.1f}x | {cost_x} |"
         )
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from algoperf_lite import cli, contract
+from algoperf_lite import cli, contract, registry
 from tests.conftest import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
@@ -50,7 +50,11 @@ def test_commands_are_found():
     assert set(cli.COMMANDS) == mentioned
 
 
-@pytest.mark.parametrize("where", [("example submission",), ("own rule", "docs/submission.md")], ids=" ".join)
+@pytest.mark.parametrize(
+    "where",
+    [("example submission",), ("own rule", "docs/submission.md"), ("wrapped method", "docs/submission.md")],
+    ids=" ".join,
+)
 def test_example_submission_passes_every_check(where, tmp_path):
     file = tmp_path / "my_opt.py"
     file.write_text(example(*where))
@@ -64,6 +68,34 @@ def test_example_problem_runs_and_learns(capsys):
     loss = re.fullmatch(r"loss (\d+\.\d+)\n", capsys.readouterr().out)
     assert loss is not None
     assert float(loss.group(1)) < 0.05  # about 14 at the start
+
+
+ASKING = ["sam", "sophia", "vrgd"]
+
+
+def test_methods_that_ask_for_extra_arguments_are_all_tried():
+    assert [n for n in registry.names("submissions") if registry.load_submission(n).EXTRA_ARGS] == ASKING
+
+
+@pytest.mark.parametrize("method", ASKING)
+def test_example_of_extra_arguments_drives_every_method_that_asks_for_some(method):
+    setup = example("example problem").partition("@jax.jit")[0].replace('"nadamw"', repr(method))
+    known = {"__name__": "docs"}
+    exec(compile(setup + example("extra arguments", "docs/submission.md"), "submission.md", "exec"), known)
+    params, state = known["params"], known["state"]
+    before = float(known["loss"](params))
+    for number in range(50):
+        params, state = known["step"](params, state, number)
+    assert float(known["loss"](params)) < 0.5 * before
+
+
+def test_example_range_test_runs(capsys):
+    exec(compile(example("range test", "docs/schedules.md"), "schedules.md", "exec"), {"__name__": "docs"})
+    found = re.fullmatch(r"steepest at (\S+), a tenth of the minimum's (\S+)\n", capsys.readouterr().out)
+    assert found is not None
+    # Steps over 2 / 60, from the largest curvature, diverge; the loss falls well before.
+    assert 1e-5 < float(found.group(1)) < 1 / 30
+    assert 1e-3 < float(found.group(2)) < 1 / 60
 
 
 @page
