@@ -1,6 +1,7 @@
 """Submission files on workloads, under the clock and on a board."""
 
 import dataclasses
+import gc
 import json
 import pathlib
 import shutil
@@ -197,8 +198,24 @@ def test_workload_object_has_what_files_touch():
     kinds = jax.tree.map(lambda k: k.name, shown.model_params_types)
     assert kinds == {"bias": "BIAS", "kernel": "WEIGHT"}
     assert hash(shown) == hash(shown)
+    assert (shown.target_metric_name, shown.validation_target_value) == ("accuracy", tiny.build().validation_target)
+    with pytest.raises(AttributeError, match=r"workload\.max_allowed_runtime_sec is not offered here; docs/"):
+        _ = shown.max_allowed_runtime_sec
+    assert not hasattr(shown, "init_model_fn")
     with pytest.raises(KeyError, match="has the mean loss of a batch only"):
         workloads.Losses()["per_example"]
+
+
+@pytest.mark.parametrize("rate", [None, 0, 0.0])
+def test_key_may_be_left_out_where_nothing_is_dropped(rate):
+    native = tiny.build(running=False)
+    shown, (params, state) = workloads.of(native), native.init(jax.random.key(0))
+    batch = workloads.as_batch(native.batch(native.load(), jax.random.key(1), 0))
+    one = shown.model_fn(params, batch, state, ap.ForwardPassMode.TRAIN, None, False, rate)[0]
+    other = shown.model_fn(params, batch, state, ap.ForwardPassMode.TRAIN, jax.random.PRNGKey(3), False, rate)[0]
+    assert float(one.loss) == float(other.loss)
+    with pytest.raises(ValueError, match="rng is None in training, and dropout needs a key"):
+        shown.model_fn(params, batch, state, ap.ForwardPassMode.TRAIN, None, False, 0.1)
 
 
 BY_DEFAULT = ("tones_lstm", "clicks_dlrm")  # two losses that are no softmax over classes
@@ -413,6 +430,23 @@ def test_file_that_fails_on_the_way_has_an_outcome_with_the_reason(what, dispatc
     assert (outcome.outcome, len(events)) == ("error", 1)
     assert "at ten" in outcome.message or "became float32[1, " in outcome.message
     assert "algoperf" not in __import__("sys").modules
+
+
+def test_trials_of_a_crowded_process_drop_what_earlier_ones_have_compiled(monkeypatch):
+    """JAX keeps programs under pmap by the workload object that they were given, one a trial, until it is told not to."""
+    pmap = compiled(PMAP, POINT)
+
+    def trained(crowded):
+        monkeypatch.setattr(adapter.environment, "crowded", lambda: crowded)
+        losses = [np.asarray(x).tolist() for _, x in chunks(pmap, POINT, 2)[1]]
+        gc.collect()
+        return losses, len(jax.devices()[0].client.live_executables())
+
+    found = [trained(crowded) for crowded in (False, False, False, True)]
+    assert all(losses == found[0][0] for losses, _ in found)
+    first, second, third, fourth = (programs for _, programs in found)
+    assert first < second < third  # else there is nothing to drop, and the test tells nothing
+    assert fourth <= first
 
 
 def test_interrupted_trial_is_run_again_from_its_start_to_the_same_bits(whole, jit, dispatched, tmp_path):

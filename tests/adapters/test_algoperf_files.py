@@ -1,5 +1,6 @@
 """What is told of a submission file without running it, and the surroundings that it gets while it runs."""
 
+import os
 import pathlib
 import sys
 import textwrap
@@ -12,7 +13,7 @@ import pytest
 from algoperf_lite import errors
 from algoperf_lite.adapters.algoperf import file as files
 from algoperf_lite.adapters.algoperf import locate
-from algoperf_lite.adapters.algoperf.scope import Scope
+from algoperf_lite.adapters.algoperf.scope import GONE, Scope
 from tests.adapters.toy import FILES
 
 JIT, PMAP = FILES / "nadamw_jit", FILES / "reference_algorithms" / "nadamw_pmap"
@@ -59,6 +60,29 @@ def test_file_is_told_by_its_top_level_names(text, is_one, tmp_path):
 @pytest.mark.parametrize("name", ["adamw", "nadamw", "dog"])
 def test_native_submissions_are_none(name):
     assert not locate.is_submission(pathlib.Path(FILES.parents[2] / "submissions" / f"{name}.py"))
+
+
+def test_functions_may_come_by_a_star_from_beside_the_file(tmp_path):
+    main = write(tmp_path / "a" / "submission.py", "from .core import *\n")
+    assert not locate.is_submission(main)
+    write(main.parent / "core.py", "from rules import *\n")
+    write(main.parent / "rules.py", MINIMAL)
+    assert locate.is_submission(main)
+    assert not locate.is_submission(write(main.parent / "itself.py", "from .itself import *\n"))
+
+
+def test_jax_file_that_imports_torch_is_none_of_pytorch(tmp_path):
+    main = write(tmp_path / "submission.py", MINIMAL + "import jax\nimport torch\nfrom torch import nn\n")
+    assert files.read(main).path == main
+
+
+@pytest.mark.parametrize(("folder", "found"), [("jax", True), ("mnist_jax", True), ("pytorch", False), ("jaxen", False)])
+def test_search_space_may_lie_above_a_folder_of_the_framework(folder, found, tmp_path):
+    main = write(tmp_path / "nesterov" / folder / "submission.py", MINIMAL)
+    write(tmp_path / "nesterov" / "tuning_search_space.json", '[{"a": 1}]')
+    assert files.read(main).space == ([{"a": 1}] if found else None)
+    write(main.parent / "tuning_search_space.json", '[{"a": 2}]')
+    assert files.read(main).space == [{"a": 2}]  # the nearer one
 
 
 def test_facts_of_both_conventions():
@@ -166,6 +190,52 @@ def test_nothing_is_left_behind():
     assert not hasattr(jax, "tree_map")
     with pytest.raises(TypeError):
         jnp.clip(jnp.ones(2), a_min=0.0)
+
+
+def test_settings_of_a_file_are_there_while_it_runs_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("SET_OUTSIDE", "as it was")
+    path = write(
+        tmp_path / "submission.py",
+        MINIMAL
+        + "import os, jax\njax.config.update('jax_enable_x64', True)\n"
+        + "os.environ['SET_INSIDE'] = '1'\ndel os.environ['SET_OUTSIDE']\n",
+    )
+
+    def seen():
+        variables = os.environ.get("SET_INSIDE"), "SET_OUTSIDE" in os.environ
+        return jax.config.jax_enable_x64, jnp.ones(1, float).dtype.name, *variables
+
+    scope = Scope(path, jax.devices()[:1])
+    for entered in range(2):
+        with scope:
+            if not entered:
+                scope.load()
+            assert seen() == (True, "float64", "1", False)
+        assert seen() == (False, "float32", None, True)
+    with Scope(JIT / "submission.py", jax.devices()[:1]):
+        assert seen() == (False, "float32", None, True)
+    assert os.environ["SET_OUTSIDE"] == "as it was"
+
+
+def test_settings_of_a_file_that_fails_are_taken_back(tmp_path):
+    text = MINIMAL + "import jax\njax.config.update('jax_enable_x64', True)\nassert False, 'now'\n"
+    with pytest.raises(AssertionError, match="now"):
+        loaded(write(tmp_path / "submission.py", text))
+    assert not jax.config.jax_enable_x64
+
+
+def test_names_that_jax_has_dropped_are_back_inside_alone():
+    assert [name for owner, name, _ in GONE if hasattr(owner, name)] == []
+    with Scope(JIT / "submission.py", jax.devices()[:1]):
+        assert [name for owner, name, _ in GONE if not hasattr(owner, name)] == []
+        leaves, tree = jax.tree_flatten({"a": 1, "b": [2, 3]})
+        assert jax.tree_unflatten(tree, leaves) == {"a": 1, "b": [2, 3]}
+        assert (jax.tree_leaves([1, 2]), jax.tree_structure([1])) == ([1, 2], jax.tree.structure([1]))
+        assert int(jnp.product(jnp.array([2, 3]))) == 6
+        assert jnp.in1d(jnp.array([[1, 2]]), jnp.array([2])).tolist() == [False, True]
+        assert float(jnp.trapz(jnp.array([0.0, 1.0]))) == 0.5
+        exec("from jax.sharding import PartitionSpec as P\ndef f(x: list[P[int]]): ...")  # it was a tuple once
+    assert [name for owner, name, _ in GONE if hasattr(owner, name)] == []
 
 
 def test_nothing_is_left_behind_by_a_file_that_fails(tmp_path):

@@ -38,7 +38,7 @@ def read(path: pathlib.Path, space_file: pathlib.Path | None = None) -> File:
 
     Args:
       space_file: its search space, looked for from here and from the file's folder; default `tuning_search_space.json`
-        beside the file, and none where that does not exist.
+        beside the file, or above a folder `jax` or `..._jax` that the file lies in, and none where that does not exist.
 
     Raises:
       UserError: not a JAX submission, not valid Python, a search space that is none.
@@ -51,7 +51,9 @@ def read(path: pathlib.Path, space_file: pathlib.Path | None = None) -> File:
     if locate.uses_torch(trees[path]):
         raise errors.UserError(f"submission {path} is written in PyTorch; only AlgoPerf's JAX submissions run here")
     if space_file is None:
-        space_file = next((p for p in [path.parent / space.FILE] if p.is_file()), None)
+        folder = path.absolute().parent
+        above = [folder.parent] if folder.name == "jax" or folder.name.endswith("_jax") else []
+        space_file = next((p for at in (folder, *above) if (p := at / space.FILE).is_file()), None)
     elif not space_file.is_absolute() and not space_file.is_file():
         space_file = path.parent / space_file
     own = tuple(sorted(trees))
@@ -92,17 +94,24 @@ class blame:
         message = (str(error).strip().splitlines() or [""])[0]
         if isinstance(error, SyntaxError):
             where, message = f"{error.filename or where}:{error.lineno}", f"not valid Python: {error.msg}"
+        hint = self._hint(error, frames[-1].line if frames else "")
         raise errors.UserError(
-            f"submission {where}: {self.what} failed: {type(error).__name__}: {message}{self._hint(error)}"
+            f"submission {where}: {self.what} failed: {type(error).__name__}: {message}{hint}"
         ) from error
 
-    def _hint(self, error: BaseException) -> str:
+    def _hint(self, error: BaseException, line: str | None) -> str:
         text = str(error)
         if isinstance(error, ModuleNotFoundError):
             return f"; the file needs the package {(error.name or '').split('.')[0]!r}: install it, or leave the file out"
         if self.file.pmap and isinstance(error, IndexError | ValueError):
             for name, arguments, axes in locate.mismatched_pmaps(locate.sources(self.file.path)):
                 return f"; {name} has {arguments} arguments and in_axes for {axes}: a fault of the file, which runs nowhere"
-        if isinstance(error, AttributeError) and "'NoneType'" in text and self.file.space is None:
-            return f"; hyperparameters are None without a search space: put {space.FILE} beside the file"
+        asked = isinstance(error, AttributeError) and "hyperparameters." in (line or "")
+        if asked and "'NoneType'" in text and self.file.space is None:
+            return (
+                f"; hyperparameters are None without a search space: put {space.FILE} beside the file, "
+                f"or name one after a colon, {self.file.path.name}:PATH.json"
+            )
+        if asked and self.file.space is not None:
+            return f"; the search space has {', '.join(space.names(self.file.space))}"
         return ""

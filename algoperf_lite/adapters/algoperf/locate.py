@@ -6,6 +6,7 @@ the static reading here: which convention the file follows, and the hash of all 
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.machinery
 import pathlib
@@ -17,7 +18,17 @@ from algoperf_lite import errors
 FUNCTIONS = ("init_optimizer_state", "update_params", "data_selection", "get_batch_size")
 """What makes a file a submission of AlgoPerf's; the last two may be missing."""
 
-ROOTS = ("algorithms", "baselines", "prize_qualification_baselines", "reference_algorithms", "submissions")
+ROOTS = (
+    "algorithms",
+    "baselines",
+    "previous_leaderboards",
+    "prize_qualification_baselines",
+    "qualification_baselines",
+    "reference_algorithms",
+    "reference_submissions",
+    "submission_folder",
+    "submissions",
+)
 """Top-level folders of AlgoPerf's repositories, which files name in absolute imports."""
 
 
@@ -31,14 +42,19 @@ def is_submission(path: pathlib.Path) -> bool:
         tree = ast.parse(text)
     except SyntaxError:
         return all(f"\ndef {name}(" in f"\n{text}" for name in FUNCTIONS[:2])
-    names = set(_names(tree))
+    names = set(_names(tree, path))
     return set(FUNCTIONS[:2]) <= names and "build" not in names
 
 
-def _names(tree: ast.Module) -> Iterator[str]:
-    """Names that the top level of a module binds."""
+def _names(tree: ast.Module, path: pathlib.Path) -> Iterator[str]:
+    """Names that the top level of a module binds; those of `import *` where its module lies beside the file."""
     for node in tree.body:
         match node:
+            case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")], level=level):
+                at = _at((path.parents[level - 1] if level else path.parent).joinpath(*module.split(".")))
+                if at is not None and at.suffix == ".py" and at != path:
+                    with contextlib.suppress(SyntaxError):
+                        yield from _names(ast.parse(at.read_bytes()), at)
             case ast.FunctionDef(name=name):
                 yield name
             case ast.ImportFrom(names=names):
@@ -136,14 +152,14 @@ def mismatched_pmaps(trees: dict[pathlib.Path, ast.Module]) -> Iterator[tuple[st
 
 
 def uses_torch(tree: ast.Module) -> bool:
-    """Whether a file is a PyTorch submission. (Schedulers of PyTorch are imported by some JAX files too.)"""
+    """Whether a file is a PyTorch submission: it imports torch, and not JAX. (Some JAX files import torch, too.)"""
+    packages = set()
     for node in ast.walk(tree):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module or ""]
-        if any(name.split(".")[0] == "torch" and name != "torch.optim.lr_scheduler" for name in names):
-            return True
-    return False
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            packages.add((node.module or "").split(".")[0])
+    return "torch" in packages and "jax" not in packages
 
 
 def sha256(files: list[pathlib.Path]) -> str:

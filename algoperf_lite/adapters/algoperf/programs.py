@@ -5,6 +5,7 @@ it is charged. Batches are those that every entrant of the trial meets.
 """
 
 import dataclasses
+import gc
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from algoperf_lite import engine, errors, guard, spec, training
+from algoperf_lite import engine, environment, errors, guard, spec, training
 from algoperf_lite import mesh as meshes
 from algoperf_lite.adapters.algoperf import file as files
 from algoperf_lite.adapters.algoperf import workload as workloads
@@ -40,7 +41,15 @@ class Stepwise(engine.Programs):
         return files.hyperparameters(dict(hparams) or None)
 
     def set_up(self, key: jax.Array, hyper: Any) -> Any:
-        """The file loaded afresh, with initial parameters; uncharged."""
+        """The file loaded afresh, with initial parameters; uncharged.
+
+        JAX keeps what an earlier trial has compiled, by its workload object, for as long as the process lives, and a few
+        dozen trials of that are more memory mappings than the kernel allows.
+        """
+        if environment.crowded():
+            jax.clear_caches()
+            gc.collect()
+            _rehearse(self, hyper, key)  # no trial is to begin with less compiled than the others
         return Run(self, key, hyper)
 
     def begin(self, carry: Any, hyper: Any) -> Any:
@@ -175,7 +184,7 @@ def compile_programs(bench: engine.Bench, entry: Entry, hparams: Mapping[str, An
     )
     _check_smoothing(programs, loss, key)
     began = time.perf_counter()
-    _rehearse(programs, hparams, key)
+    _rehearse(programs, programs.hyper(hparams), key)
     return dataclasses.replace(programs, compile_s=time.perf_counter() - began)
 
 
@@ -195,13 +204,13 @@ def _check_smoothing(programs: Stepwise, loss: Callable, key: jax.Array) -> None
         )
 
 
-def _rehearse(programs: Stepwise, hparams: Mapping[str, Any], key: jax.Array) -> None:
+def _rehearse(programs: Stepwise, hyper: Any, key: jax.Array) -> None:
     """A few steps on a copy that is thrown away: what cannot run says so before anything is timed."""
     entry, workload = programs.submission, programs.bench.workload
     assert isinstance(entry, Entry)
     what = f"on workload {workload.name}"
     with files.blame(entry.file, f"loading it {what}"), guard.nothing_left_behind(f"loading submission {entry.source}"):
-        run = Run(programs, key, programs.hyper(hparams))
+        run = Run(programs, key, hyper)
     asked = run.session.batch_size(workload.name, workload.held_out_of or workload.name)
     if asked not in (None, workload.batch_size):
         logging.warning(

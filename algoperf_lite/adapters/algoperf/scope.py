@@ -1,8 +1,8 @@
 """The surroundings that a submission file expects, there only while it is loaded or runs, and gone afterwards.
 
 Inside `with Scope(...)`: the modules `algoperf` and `algorithmic_efficiency`, stand-ins for packages that files import but
-hardly use, functions that later versions of JAX dropped, the file's own modules, and JAX's devices cut down to those of the
-run. Nothing of it is seen by other code of the process.
+hardly use, functions that later versions of JAX dropped, the file's own modules, JAX's devices cut down to those of the
+run, and what the file has set in `jax.config` and `os.environ`. Nothing of it is seen by other code of the process.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import os
 import pathlib
 import sys
 import types
@@ -27,6 +28,9 @@ PACKAGES = ("algoperf", "algorithmic_efficiency")
 STAND_INS = ("chex", "jraph", "torch", "torch.optim", "torch.optim.lr_scheduler")
 """What files import for annotations, or to not use it at all; an installed package is never covered."""
 
+MODULES = {"spec": spec, "jax_sharding_utils": sharding, "random_utils": types.ModuleType("random_utils")}
+vars(MODULES["random_utils"]).update(fold_in=jax.random.fold_in, split=jax.random.split, PRNGKey=jax.random.PRNGKey)
+
 _numbers = itertools.count()
 
 
@@ -42,6 +46,8 @@ class Scope:
         self.path, self.devices = path.absolute(), list(devices)
         self._given = _given_modules()
         self._own: dict[str, types.ModuleType] = {}  # the file's modules, kept between entries
+        self._settings: dict[str, Any] = {}  # what it has set in jax.config
+        self._variables: dict[str, str | None] = {}  # and in os.environ; None for what it has removed
         self._package = f"_algoperf_lite_file_{next(_numbers)}"
         self._finder = _Finder(self.path.parent)
         self._stack = contextlib.ExitStack()
@@ -60,6 +66,7 @@ class Scope:
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", "Some donated buffers were not usable")  # several files donate in vain
             stack.enter_context(self._modules())
+            stack.enter_context(self._configuration())
             for owner, name, value in _patches(self.devices):
                 stack.enter_context(_patched(owner, name, value))
             self._stack = stack.pop_all()
@@ -88,6 +95,19 @@ class Scope:
                 sys.modules.pop(name, None)
             sys.modules.update(hidden)
 
+    @contextlib.contextmanager
+    def _configuration(self) -> Iterator[None]:
+        """A file may change how all of JAX computes, such as `jax_enable_x64`: for itself alone."""
+        settings, variables = dict(jax.config.values), dict(os.environ)
+        _configure(self._settings, self._variables)
+        try:
+            yield
+        finally:
+            changed = {name: value for name, value in jax.config.values.items() if value != settings[name]}
+            names = {name for name in {*os.environ, *variables} if os.environ.get(name) != variables.get(name)}
+            self._settings, self._variables = changed, {name: os.environ.get(name) for name in names}
+            _configure({name: settings[name] for name in changed}, {name: variables.get(name) for name in names})
+
     def _adopt(self) -> None:
         """Notes the modules that were imported for the file alone."""
         roots = (self._package, *PACKAGES, *self._finder.found)
@@ -97,6 +117,16 @@ class Scope:
                 parent, _, child = name.rpartition(".")
                 if parent in locate.ROOTS and getattr(sys.modules.get(parent), child, None) is module:
                     delattr(sys.modules[parent], child)  # a package of the same name that is not the file's
+
+
+def _configure(settings: dict[str, Any], variables: dict[str, str | None]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 # ------------------------------------------------------------------------------------------------------ modules
@@ -133,6 +163,8 @@ class _StandIn(types.ModuleType):
 
 def _nothing(name: str) -> type:
     def refuse(*_: Any, **__: Any) -> Any:
+        if name.split(".")[0] in PACKAGES:
+            raise ImportError(f"{name} is used; of AlgoPerf's modules there are {', '.join(MODULES)}")
         raise ImportError(f"{name} is used, and the package {name.split('.')[0]} is not installed")
 
     return type(name, (), {"__new__": refuse, "__class_getitem__": classmethod(lambda cls, item: cls)})
@@ -150,8 +182,8 @@ def _given_modules() -> dict[str, types.ModuleType]:
 
     for name in PACKAGES:
         put(name, importlib.util.module_from_spec(_package(name, [])))
-        put(f"{name}.spec", spec)
-        put(f"{name}.jax_sharding_utils", sharding)
+        for module in MODULES:
+            put(f"{name}.{module}", MODULES[module])
     for name in STAND_INS:
         top = name.split(".")[0]
         if top in found or (top not in sys.modules and importlib.machinery.PathFinder.find_spec(top) is None):
@@ -218,9 +250,29 @@ def _patches(devices: list[Any]) -> list[tuple[Any, str, Any]]:
         (jax, "device_count", lambda backend=None: len(jax.devices(backend))),
         (jax, "local_device_count", lambda backend=None: len(jax.devices(backend))),
     ]
-    if not hasattr(jax, "tree_map"):  # gone since 0.6
-        found.append((jax, "tree_map", jax.tree.map))
-    return found
+    return found + [(owner, name, value) for owner, name, value in GONE if not hasattr(owner, name)]
+
+
+GONE: tuple[tuple[Any, str, Any], ...] = (
+    (jax, "tree_map", jax.tree.map),
+    (jax, "tree_flatten", jax.tree.flatten),
+    (jax, "tree_unflatten", jax.tree.unflatten),
+    (jax, "tree_leaves", jax.tree.leaves),
+    (jax, "tree_structure", jax.tree.structure),
+    (jax, "tree_reduce", jax.tree.reduce),
+    (jax, "tree_transpose", jax.tree.transpose),
+    (jax.random, "KeyArray", jax.Array),
+    (jnp, "product", jnp.prod),
+    (jnp, "cumproduct", jnp.cumprod),
+    (jnp, "alltrue", jnp.all),
+    (jnp, "sometrue", jnp.any),
+    (jnp, "round_", jnp.round),
+    (jnp, "row_stack", jnp.vstack),
+    (jnp, "in1d", lambda ar1, ar2, **more: jnp.isin(ar1, ar2, **more).ravel()),
+    (jnp, "trapz", jnp.trapezoid),
+    (jax.sharding.PartitionSpec, "__class_getitem__", classmethod(lambda cls, item: cls)),  # was a tuple: in annotations
+)
+"""What JAX has dropped since AlgoPerf's files were written, where a rename is all that it takes."""
 
 
 def _devices(real: Callable, devices: list[Any]) -> Callable:

@@ -63,6 +63,7 @@ class Session:
         self.params = self.model_state = self.optimizer_state = None
         self._queue, self._keys = queue, keys
         self._shapes, self._seconds = (None, None), 0.0
+        self._stepped, self._evaluated = time.time(), 0.0  # when a step last ended, and an evaluation
         self._scope = Scope(file.path, layout.devices)
         with self._scope:
             self._module: types.ModuleType = self._scope.load()
@@ -98,17 +99,19 @@ class Session:
         Raises:
           ValueError: parameters or model state that changed their shapes.
         """
-        began, first = time.perf_counter(), self.step
+        first, self._evaluated = self.step, time.time() if self.step else 0.0
         with self._scope:
             while self.step < first + steps and not self.complete:
+                began = time.perf_counter()
                 try:
                     self._update()
                 except ap.TrainingCompleteError:
                     self.complete = True
                 else:
                     self.step += 1
+                self._seconds += time.perf_counter() - began
+                self._stepped = time.time()
         self._check()
-        self._seconds += time.perf_counter() - began
         return self.step - first
 
     def prepare(self) -> None:
@@ -163,18 +166,19 @@ class Session:
         }
 
     def _train_state(self) -> types.MappingProxyType:
-        """What upstream lets a file see of the run. The seconds are this session's own: the clock's are not known here."""
+        """What upstream lets a file see of the run. The seconds are this session's own, without waiting for the device: the
+        clock's are not known here."""
         return types.MappingProxyType(
             {
                 "validation_goal_reached": False,
                 "test_goal_reached": False,
                 "is_time_remaining": True,
-                "last_eval_time": 0.0,
+                "last_eval_time": self._evaluated,
                 "training_complete": self.complete,
                 "accumulated_submission_time": self._seconds,
                 "accumulated_eval_time": 0.0,
                 "accumulated_logging_time": 0.0,
-                "last_step_end_time": None,
+                "last_step_end_time": self._stepped,
             }
         )
 

@@ -30,6 +30,7 @@ class Workload(ap.Workload):
       loss_fn: (label_batch, logits_batch, mask_batch, label_smoothing) -> dict with `summed` and `n_valid_examples`.
       num_train_examples: size of the training set.
       dropout_rate: what a call without one gets; None leaves it to `model_fn`.
+      more: further attributes, under AlgoPerf's names.
     """
 
     metrics_logger = None  # with a logger, some files index a scalar and crash; they all take None
@@ -45,11 +46,16 @@ class Workload(ap.Workload):
         num_train_examples: int = 0,
         dropout_rate: float | None = None,
         loss_type: ap.LossType = ap.LossType.SOFTMAX_CROSS_ENTROPY,
+        **more: Any,
     ):
         self.name, self.step_hint, self.num_train_examples, self.loss_type = name, step_hint, num_train_examples, loss_type
         self.param_shapes = jax.tree.map(lambda x: ap.ShapeTuple(tuple(x.shape)), shapes)
         self.model_params_types = jax.tree_util.tree_map_with_path(_parameter_type, shapes)
         self._model_fn, self._loss_fn, self._dropout_rate = model_fn, loss_fn, dropout_rate
+        vars(self).update(more)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"workload.{name} is not offered here; docs/algoperf_submissions.md says what is")
 
     def model_fn(
         self,
@@ -126,7 +132,9 @@ def of(workload: NativeWorkload, *, dropout_rate: float | None = None) -> Worklo
     def model_fn(params, batch, model_state, mode, rng, update_batch_norm, rate):
         del update_batch_norm
         train = mode is ap.ForwardPassMode.TRAIN
-        key = _typed_key(rng) if train else None
+        if train and rng is None and not (rate is None or (isinstance(rate, int | float) and rate == 0)):
+            raise ValueError("model_fn: rng is None in training, and dropout needs a key")
+        key = _typed_key(jax.random.PRNGKey(0) if rng is None else rng) if train else None
         state = {} if model_state is None else model_state
 
         def loss(smoothing):
@@ -148,6 +156,9 @@ def of(workload: NativeWorkload, *, dropout_rate: float | None = None) -> Worklo
         loss_fn=loss_fn,
         num_train_examples=workload.num_train_examples,
         dropout_rate=dropout_rate,
+        target_metric_name=workload.metric,
+        validation_target_value=workload.validation_target,
+        test_target_value=workload.test_target,
     )
 
 
