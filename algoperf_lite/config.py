@@ -231,6 +231,8 @@ def _locate(name_or_path: str) -> pathlib.Path:
                 f"{name_or_path} is a Python file, not a benchmark; to enter it as a submission: "
                 f"algoperf-lite run demo --submissions mine={name_or_path}"
             )
+        if path.is_dir():
+            raise errors.UserError(f"{name_or_path} is a folder; a benchmark is one .toml file, or a shipped name")
         if not path.is_file():
             known = ", ".join(registry.names("benchmarks"))
             raise errors.UserError(f"benchmark file not found: {name_or_path}\n  shipped: {known}")

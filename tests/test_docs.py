@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from algoperf_lite import cli, contract, registry
-from tests.conftest import ROOT
+from tests.conftest import ASSETS, ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
 page = pytest.mark.parametrize("path", PAGES, ids=[p.name for p in PAGES])
@@ -96,6 +96,18 @@ def test_example_range_test_runs(capsys):
     # Steps over 2 / 60, from the largest curvature, diverge; the loss falls well before.
     assert 1e-5 < float(found.group(1)) < 1 / 30
     assert 1e-3 < float(found.group(2)) < 1 / 60
+
+
+def test_example_of_a_driven_file_runs_and_learns(capsys):
+    file = str(ASSETS / "algoperf" / "nadamw_jit" / "submission.py")
+    text = example("driven", "docs/algoperf_submissions.md").replace('"path/to/submission.py"', repr(file))
+    exec(compile(text, "algoperf_submissions.md", "exec"), {"__name__": "docs"})
+    found = re.fullmatch(
+        r"loss (\d\.\d+) -> (\d\.\d+), evaluated at steps \[20, 40, 60, 80, 100\]\n", capsys.readouterr().out
+    )
+    assert found is not None
+    assert found.group(1) == "1.10"  # the logarithm of three classes
+    assert float(found.group(2)) < 0.6
 
 
 @page

@@ -7,6 +7,7 @@ trials failed, 2 usage or configuration, 3 environment, 130 interrupted and resu
 import argparse
 import difflib
 import importlib
+import logging as standard_logging
 import re
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ def entry_point() -> NoReturn:
     from absl import app, logging
 
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(standard_logging.Formatter("%(levelname)s: %(message)s"))
     app.run(main, flags_parser=lambda argv: parser().parse_args(argv[1:]))
     raise AssertionError("app.run exits")
 

@@ -41,7 +41,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     changes = standing.changes(summary)
     if said := text.rule_changes(changes):
         say(console, f"{said} `algoperf-lite report` shows {'which' if changes and changes['first'] else 'them'}.")
-    if summary["cells"]:
+    if summary["cells"] and summary["status"] != "smoke":
         print_table(_medians(summary), console)
         if summary["ranked_by"] != "seconds":
             say(console, text.seconds(len(summary["hosts"]) < 2))

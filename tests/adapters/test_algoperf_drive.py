@@ -1,5 +1,6 @@
 """Submission files on plain functions: both conventions, AlgoPerf's order of calls, and what is refused."""
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -239,6 +240,36 @@ def test_update_is_called_as_upstream_calls_it(tmp_path):
     assert updates[0][4]["is_time_remaining"] is True
     assert calls.count("read-only") == 2
     assert [c[2] for c in calls if c[0] == "prepare"] == [common, common]
+
+
+def test_train_state_tells_the_time_of_every_step(tmp_path):
+    path = write(
+        tmp_path / "submission.py",
+        """
+        import time
+
+        seen = []
+
+
+        def init_optimizer_state(*_):
+            return seen, None
+
+
+        def update_params(*, train_state, current_param_container, model_state, **_):
+            seen.append((*(train_state[f"accumulated_submission_time"], train_state["last_step_end_time"]), time.time()))
+            seen[-1] += (train_state["last_eval_time"],)
+            time.sleep(0.01)
+            return (seen, None), current_param_container, model_state
+        """,
+    )
+    charged, ended, now, evaluated = zip(
+        *toy.drive(path, steps=4, eval_every=2, devices=ONE).optimizer_state[0], strict=True
+    )
+    assert charged[0] == 0
+    assert all(0.01 <= b - a < 5 for a, b in itertools.pairwise(charged))
+    assert all(before <= end <= after for before, end, after in zip(now, ended[1:], now[1:], strict=False))
+    assert evaluated[:2] == (0.0, 0.0)
+    assert ended[2] <= evaluated[2] == evaluated[3] <= now[2]
 
 
 def test_file_is_loaded_afresh_for_every_run(tmp_path):

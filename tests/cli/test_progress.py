@@ -26,7 +26,7 @@ def test_durations_are_short(seconds, text):
     [
         (4, False, "target reached after 40 charged reference steps (0.4 s); "),
         (None, False, "budget exhausted, best accuracy 0.888 (target 0.9); "),
-        (None, True, "budget exhausted; "),
+        (None, True, "ran; "),
     ],
 )
 def test_trial_that_missed_says_how_near_it_came(hit, smoke, said, capsys):

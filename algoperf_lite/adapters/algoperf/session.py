@@ -99,7 +99,7 @@ class Session:
         Raises:
           ValueError: parameters or model state that changed their shapes.
         """
-        first, self._evaluated = self.step, time.time() if self.step else 0.0
+        first = self.step
         with self._scope:
             while self.step < first + steps and not self.complete:
                 began = time.perf_counter()
@@ -116,6 +116,7 @@ class Session:
 
     def prepare(self) -> None:
         """`prepare_for_eval`, where the file has it: what it returns is evaluated, and trained on."""
+        self._evaluated = time.time()
         if not self.prepares:
             return
         with self._scope:

@@ -59,7 +59,7 @@ def _check(path: pathlib.Path, name: str, dimension: Any) -> None:
             return
     raise errors.UserError(
         f'search space {path}: {name!r} is {json.dumps(dimension)}; accepted: {{"min": a, "max": b, "scaling": "linear" or '
-        '"log"}, with 0 < a where it is log, and {"feasible_points": [a list of values]}'
+        '"log"}, a <= b, with 0 < a where it is log, and {"feasible_points": [a list of values]}'
     )
 
 
