@@ -256,17 +256,17 @@ def test_train_state_tells_the_time_of_every_step(tmp_path):
 
 
         def update_params(*, train_state, current_param_container, model_state, **_):
-            seen.append((*(train_state[f"accumulated_submission_time"], train_state["last_step_end_time"]), time.time()))
-            seen[-1] += (train_state["last_eval_time"],)
+            names = "accumulated_submission_time", "last_step_end_time", "last_eval_time"
+            charged, ended, evaluated = (train_state[name] for name in names)
+            seen.append((charged, ended, time.time(), evaluated))
             time.sleep(0.01)
             return (seen, None), current_param_container, model_state
         """,
     )
-    charged, ended, now, evaluated = zip(
-        *toy.drive(path, steps=4, eval_every=2, devices=ONE).optimizer_state[0], strict=True
-    )
+    seen = toy.drive(path, steps=4, eval_every=2, devices=ONE).optimizer_state[0]
+    charged, ended, now, evaluated = zip(*seen, strict=True)
     assert charged[0] == 0
-    assert all(0.01 <= b - a < 5 for a, b in itertools.pairwise(charged))
+    assert all(b - a >= 0.01 for a, b in itertools.pairwise(charged))
     assert all(before <= end <= after for before, end, after in zip(now, ended[1:], now[1:], strict=False))
     assert evaluated[:2] == (0.0, 0.0)
     assert ended[2] <= evaluated[2] == evaluated[3] <= now[2]
