@@ -117,7 +117,10 @@ def load_benchmark(name_or_path: str) -> BenchmarkConfig:
     return msgspec.structs.replace(
         config,
         workloads=[_relative(base, w) for w in config.workloads],
-        submissions=tuple(_relative(base, s) for s in config.submissions),
+        submissions=tuple(
+            _relative(base, source) if name is None else f"{name}={_relative(base, source)}"
+            for name, source in map(_split_item, config.submissions)
+        ),
         entrant=tuple(msgspec.structs.replace(e, source=_relative(base, e.source)) for e in config.entrant),
     )
 
@@ -203,6 +206,10 @@ def entrants(submissions: Sequence[str]) -> dict[str, str]:
             if values:
                 raise errors.UserError(f"{item} needs a name of its own, such as mine={item}")
             file = registry.split_space(file)[0]
+            if ":" in file:
+                raise errors.UserError(
+                    f"{item}: behind a colon stand a hyperparameter and its value, such as mine=muon:learning_rate=0.02"
+                )
             name, source = pathlib.PurePath(file).stem if file.endswith(".py") else file.rpartition(".")[2], item
         _check_name("entrant", name, hint=f"; name a file with name=path, such as mine={source or './my_opt.py'}")
         if name in found:
@@ -252,16 +259,18 @@ def _read(path: pathlib.Path) -> str:
         raise errors.UserError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def _relative(base: pathlib.Path, item: str) -> str:
-    """Paths in a benchmark file are relative to the file."""
-    name, source = _split_item(item)
-    file, space = registry.split_space(registry.split_values(source)[0])
-    path = pathlib.Path(registry.split_variant(file)[0])
-    if path.suffix == ".py" and not path.is_absolute():
-        source = str(base / source)
-        if space is not None and not space.is_absolute():
-            source = source.replace(f":{space}", f":{base / space}")
-    return source if name is None else f"{name}={source}"
+def _relative(base: pathlib.Path, source: str) -> str:
+    """Paths in a benchmark file are relative to the file; a search space may also lie beside its submission."""
+    named, values = registry.split_values(source)
+    file, space = registry.split_space(named)
+    rest = source[len(named) :] if values else ""
+    if not registry.split_variant(file)[0].endswith(".py"):
+        return source
+    if not pathlib.Path(file).is_absolute():
+        file = str(base / file)
+    if space is not None:
+        file += f":{base / space if (base / space).is_file() else space}"
+    return file + rest
 
 
 def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str, table: str = "") -> Any:

@@ -129,7 +129,7 @@ def load_submission(name_or_path: str, *, name: str | None = None) -> "Submissio
         raise errors.UserError(f"submission {path}: PERIOD must be a whole number of steps >= 1, got {period!r}")
     found = submission.Submission(
         name=name or path.stem,
-        source=file,
+        source=str(name_or_path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         doc=(module.__doc__ or "").strip(),
         SPACE=space,
@@ -277,32 +277,18 @@ def file_sha256(kind: str, name_or_path: str) -> str:
         from algoperf_lite.adapters.algoperf import file
 
         return file.read(path, space_file).sha256
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not values:
-        return digest
-    from algoperf_lite import submission
-
-    return submission.sha256_with(digest, values)
+    return load_submission(name_or_path).sha256 if values else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def split_values(source: str) -> tuple[str, dict[str, Any]]:
-    """`muon:learning_rate=0.02` -> (`muon`, {"learning_rate": 0.02}): hyperparameters fixed from outside of the file."""
-    rest, values = str(source), {}
-    while match := re.fullmatch(r"(.+):([A-Za-z_]\w*)=([^:]*)", rest):
-        rest, name, text = match.groups()
-        if name in values:
-            raise errors.UserError(f"submission {source}: {name} is there twice; remove one")
-        values[name] = _value(text)
-    return rest, dict(reversed(values.items()))
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"true": True, "false": False}.get(text.lower(), text)
+def split_values(source: str) -> tuple[str, dict[str, str]]:
+    """`muon:learning_rate=0.02` -> (`muon`, {"learning_rate": "0.02"}): hyperparameters fixed from outside of the file."""
+    rest, values = str(source), []
+    while match := re.fullmatch(r"(.+):([A-Za-z_]\w*)=([^:/]*)", rest):
+        rest, *value = match.groups()
+        values.insert(0, value)
+    if len(dict(values)) < len(values):
+        raise errors.UserError(f"submission {source}: a hyperparameter is given twice; remove one")
+    return rest, dict(values)
 
 
 def split_space(source: str) -> tuple[str, pathlib.Path | None]:
@@ -343,7 +329,7 @@ def _locate(kind: str, name_or_path: str) -> pathlib.Path:
     if "." in text and all(part.isidentifier() for part in text.split(".")) and not pathlib.Path(text).exists():
         return _module_file(text)
     hint = f"a file is named by its path, such as ./{text}.py" if text.isidentifier() else "a file's name ends in .py"
-    if kind == "submissions" and not isinstance(_value(text), str):
+    if kind == "submissions" and re.fullmatch(r"[-+.0-9][-+.0-9eE]*", text):
         hint = "hyperparameters are fixed after a colon, such as mine=muon:learning_rate=0.02"
     raise errors.unknown(what, text, shipped, hint)
 

@@ -21,7 +21,6 @@ import msgspec
 from algoperf_lite import errors
 from algoperf_lite.records import FORMAT, Attempt, Benchmark, Event, Outcome, TrialSpec, utc
 
-_TORN = ".torn-"  # in the name of a file while it is written
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # the only way to read it is to set it
 
@@ -139,13 +138,14 @@ class RunDirectory:
 
     def _sweep(self) -> None:
         """Half-written files everywhere, and the checkpoints of finished trials."""
-        folders = [TrialFolder(p) for p in self.path.glob("trials/*/")]
-        for path in [self.path, *(folder.path for folder in folders)]:
-            for torn in path.glob(f".*{_TORN}*"):
-                torn.unlink(missing_ok=True)
-        for folder in folders:
-            if folder.done():
-                folder.drop_checkpoints()
+        with _disk(self.path):
+            folders = [TrialFolder(p) for p in self.path.glob("trials/*/")]
+            for path in [self.path, *(folder.path for folder in folders)]:
+                for torn in path.glob(".*.json*-*"):  # as `_write` names them
+                    torn.unlink(missing_ok=True)
+            for folder in folders:
+                if folder.done():
+                    folder.drop_checkpoints()
 
     def running(self) -> str | None:
         """Who holds the lock, or None."""
@@ -209,7 +209,7 @@ class TrialFolder:
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
         lost = events[-1].train_time_s - train_time_s if events and events[-1].step > step else 0.0
         if not attempts or attempts[-1].events_sha256 == found:
-            lost = 0.0  # killed in a reset, which forgets on purpose, or between the writes below: counted already
+            lost = 0.0  # killed while `--retry` forgot it all on purpose, or between the writes below: counted already
         attempts.append(Attempt(started=utc(), step=step, lost_s=lost, host=host, repeated=repeated, events_sha256=found))
         _write(self.path / "attempts.jsonl", b"".join(msgspec.json.encode(a) + b"\n" for a in attempts))
         _write(path, b"".join(msgspec.json.encode(e) + b"\n" for e in events if e.step <= step))
@@ -288,7 +288,7 @@ def _write(path: pathlib.Path, payload: bytes) -> None:
     """Temporary file, fsync, rename: a reader sees the old content or the new."""
     with _disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}{_TORN}", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as handle:
                 handle.write(payload)

@@ -77,52 +77,66 @@ class Submission:
             point[plain_name(name)] = 1 - value if name.startswith("one_minus_") else value
         return point
 
-    def fixed(self, values: Mapping[str, Any]) -> "Submission":
-        """The same method with some hyperparameters fixed: they change in DEFAULTS, and SPACE draws them no longer.
+    def fixed(self, texts: Mapping[str, str]) -> "Submission":
+        """The same method with hyperparameters fixed from outside of its file, as `registry.load_submission` names them.
 
-        It is another entrant than the file alone: its hash is that of the file and the values.
+        They change in DEFAULTS, and SPACE has one value for them, so that all else is drawn as it was. It is another
+        entrant than the file alone: its hash is that of the file and the values.
 
         Args:
-          values: by names as `resolve` takes them. A number may be written without a point where a float stands.
+          texts: values as texts, by names as `resolve` takes them.
 
         Raises:
-          UserError: a name the submission does not know, or a value of another type than the one it replaces.
+          UserError: a name the submission does not know or that is there twice, or a text that is no value of the type.
         """
-        if not values:
-            return self
-        point = self.resolve(values)
-        fixed = {name: self._of_its_type(name, point[name]) for name in map(plain_name, values)}
-        spaces = self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]
-        kept = [{n: d for n, d in space.items() if plain_name(n) not in fixed} for space in spaces]
-        if isinstance(self.SPACE, list):
-            space = [{**points, **fixed} for points in kept]
-        else:  # one value to choose from: what was drawn stays traced, and what was static stays static
-            drawn = {plain_name(n): isinstance(d, spec.Choice) and d.static for n, d in spaces[0].items()}
-            shown = [name for name in fixed if name in drawn or self.DEFAULTS is None]
-            space = {**kept[0], **{name: spec.choice([fixed[name]], static=drawn.get(name, False)) for name in shown}}
-        return dataclasses.replace(
-            self,
-            source=":".join([self.source, *(f"{name}={value}" for name, value in values.items())]),
-            sha256=sha256_with(self.sha256, values),
-            SPACE=None if self.SPACE is None else space,
-            DEFAULTS=None if self.DEFAULTS is None else {**self.DEFAULTS, **fixed},
-        )
+        defaults, values = self.DEFAULTS or {}, {}
+        known = {*defaults, *map(plain_name, self._drawn()), *(spec.RESERVED if self.DEFAULTS is not None else ())}
+        for name, text in texts.items():
+            plain = plain_name(name)
+            if plain not in known:
+                raise errors.unknown(f"hyperparameter of submission {self.name}", name, known)
+            if plain in values:
+                raise errors.UserError(f"submission {self.name}: {plain} is given twice; remove one")
+            value = self._value(name, text)
+            values[plain] = value if name == plain else 1 - value
 
-    def _of_its_type(self, name: str, value: Any) -> Any:
-        """A value in the type of what it stands for: that of DEFAULTS, of a choice, else float."""
-        space = self.SPACE if isinstance(self.SPACE, Mapping) else {}
-        dimension = {plain_name(n): d for n, d in space.items()}.get(name)
-        chosen = dimension.values[0] if isinstance(dimension, spec.Choice) else 0.0
-        like = (self.DEFAULTS or {}).get(name, chosen)
-        if isinstance(like, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if math.isfinite(value):
-                return float(value)
-        elif type(value) is type(like):
-            return value
-        kind = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}.get(type(like))
-        raise errors.UserError(
-            f"submission {self.name}: {name} = {value!r}; accepted: {kind or type(like).__name__}, such as {like!r}"
-        )
+        def held(name: str, dimension: Any) -> Any:
+            plain = plain_name(name)
+            if plain not in values:
+                return dimension
+            value = values[plain] if name == plain else 1 - values[plain]
+            static = isinstance(dimension, spec.Choice) and dimension.static
+            return value if isinstance(self.SPACE, list) else spec.choice([value], static=static)
+
+        space = self.SPACE
+        if isinstance(space, list):
+            space = [{name: held(name, value) for name, value in point.items()} for point in space]
+        elif space is not None:
+            space = {name: held(name, dimension) for name, dimension in space.items()}
+        digest = hashlib.sha256(f"{self.sha256} {json.dumps(values, sort_keys=True)}".encode()).hexdigest()
+        defaults = None if self.DEFAULTS is None else {**self.DEFAULTS, **values}
+        return dataclasses.replace(self, sha256=digest, SPACE=space, DEFAULTS=defaults)
+
+    def _drawn(self) -> dict[str, Any]:
+        """Dimensions of SPACE; of a list, values of the first point that has the name."""
+        points = self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]
+        return {name: value for point in reversed(points) for name, value in point.items()}
+
+    def _value(self, name: str, text: str) -> Any:
+        """A text in the type of what it stands for."""
+        like, drawn = (self.DEFAULTS or {}).get(name), self._drawn().get(name)
+        if isinstance(drawn, spec.Range):
+            like = 0.0
+        elif like is None:
+            like = drawn.values[0] if isinstance(drawn, spec.Choice) else 0.0 if drawn is None else drawn
+        try:
+            value = {"true": True, "false": False}[text.lower()] if isinstance(like, bool) else type(like)(text)
+            if isinstance(like, float) and not math.isfinite(value):
+                raise ValueError(text)
+        except (KeyError, ValueError, TypeError) as e:
+            kind = {float: "a finite number", int: "a whole number", bool: "true or false"}.get(type(like), "nothing")
+            raise errors.UserError(f"submission {self.name}: {name} = {text!r}; accepted: {kind}, such as {like!r}") from e
+        return value
 
     def build(self, problem: spec.Problem, hparams: Mapping[str, Any]):
         """The author's `build` on a complete point, run in float32 or better (`precision.at_least_float32`).
@@ -157,24 +171,21 @@ def _checked(tx: optax.GradientTransformation, who: str) -> optax.GradientTransf
         name = "init" if function is tx.init else "update"
         try:
             inspect.signature(function).bind_partial(*arguments)  # extra arguments come besides
+        except ValueError:  # of a function that is not written in Python
+            pass
         except TypeError as e:
             raise errors.UserError(f"{who}: {name} must take ({', '.join(arguments)}): {e}") from e
     inner = optax.with_extra_args_support(tx)
 
     def update(updates, state, params=None, **extra_args):
         found = inner.update(updates, state, params, **extra_args)
-        if not isinstance(found, tuple) or len(found) != 2:
-            kind = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            kind = f"{type(found).__name__} of {len(found)}" if isinstance(found, tuple | list) else type(found).__name__
             raise errors.UserError(f"{who}: update returned {kind}, accepted is (updates, state)")
         check_shapes(f"{who}: updates", updates, found[0], types=False)
         return found
 
     return optax.GradientTransformationExtraArgs(inner.init, update)  # pyright: ignore[reportArgumentType]: typed as the parent class
-
-
-def sha256_with(sha256: str, values: Mapping[str, Any]) -> str:
-    """The hash of a file with hyperparameters fixed from outside of it."""
-    return hashlib.sha256(f"{sha256} {json.dumps(values, sort_keys=True)}".encode()).hexdigest()
 
 
 def plain_name(name: str) -> str:

@@ -16,6 +16,10 @@ submissions = ["nadamw", "aa=nadamw", "b=sub/b.py", "m=b.py:rate=0.1", "sub/a.py
 [[entrant]]
 name = "c"
 source = "c.py"
+
+[[entrant]]
+name = "d"
+source = "lr=1/d.py:rate=0.1"
 """
 
 
@@ -35,9 +39,16 @@ def test_benchmark_file_is_read_with_defaults_and_paths_from_its_own_folder(tmp_
         "aa=nadamw",
         f"b={tmp_path / 'sub/b.py'}",
         f"m={tmp_path / 'b.py'}:rate=0.1",
-        f"{tmp_path / 'sub/a.py'}:{tmp_path / 'space.json'}",
+        f"{tmp_path / 'sub/a.py'}:space.json",  # it is not here, so it is looked for beside the submission
     ]
-    assert [(e.name, e.source) for e in found.entrant] == [("c", str(tmp_path / "c.py"))]
+    (tmp_path / "space.json").write_text("[]")
+    assert found.workloads == config.load_benchmark(str(tmp_path / "mine.toml")).workloads
+    again = config.load_benchmark(str(tmp_path / "mine.toml"))
+    assert again.submissions[-1] == f"{tmp_path / 'sub/a.py'}:{tmp_path / 'space.json'}"
+    assert [(e.name, e.source) for e in found.entrant] == [
+        ("c", str(tmp_path / "c.py")),
+        ("d", f"{tmp_path / 'lr=1/d.py'}:rate=0.1"),
+    ]
 
 
 LOGS = config.log_boards()
@@ -236,6 +247,7 @@ def test_entrants_are_named_by_themselves_or_by_their_source():
         (["=my.py"], "entrant name ''"),
         (["x" * 65 + "=my.py"], "1-64 letters"),
         (["muon:b1=0.8"], "muon:b1=0.8 needs a name of its own, such as mine=muon:b1=0.8"),
+        (["muon:b1"], "muon:b1: behind a colon stand a hyperparameter and its value"),
     ],
 )
 def test_entrants_without_proper_unique_names_are_refused(items, message):

@@ -464,7 +464,7 @@ REFUSED = {
         def build(problem, hparams):
             return optax.GradientTransformation(lambda params: (), lambda updates, state, params=None: (updates, state, 1))
         """,
-        ["update returned a tuple of 3", "(updates, state)"],
+        ["update returned tuple of 3", "(updates, state)"],
     ),
     "update_that_returns_updates_alone": (
         """

@@ -185,83 +185,103 @@ def test_static_hyperparameters_are_those_declared_and_those_that_are_no_floats(
     assert entry.static(point) == {"kind": "a", "order": 3, "flag": True}
 
 
-def test_fixed_hyperparameters_change_the_defaults_and_are_no_longer_drawn(entry):
-    found = entry.fixed({"learning_rate": 1, "one_minus_b1": 0.25, "order": 4, "flag": False})
+def test_fixed_hyperparameters_change_the_defaults_and_have_one_value_in_the_space(entry):
+    found = entry.fixed({"learning_rate": "1", "one_minus_b1": "0.25", "order": "4", "flag": "False"})
     assert found.DEFAULTS == {**entry.DEFAULTS, "learning_rate": 1.0, "b1": 0.75, "order": 4, "flag": False}
     space = dict(found.SPACE)
-    assert (space.pop("learning_rate"), space.pop("b1")) == (spec.choice([1.0]), spec.choice([0.75]))
+    assert (space.pop("learning_rate"), space.pop("one_minus_b1")) == (spec.choice([1.0]), spec.choice([0.25]))
     assert space == {"terms": entry.SPACE["terms"], "kind": entry.SPACE["kind"]}
-    for points in found.points("external", 3, 2):
-        assert {p["learning_rate"] for p in points} == {1.0}
-        assert {p["b1"] for p in points} == {0.75}
-        assert len({p["terms"] for p in points}) > 1
+
+
+def test_all_else_is_drawn_as_without_the_fixed_hyperparameters(entry):
+    names = {"learning_rate": "0.5", "b1": "0.75", "terms": "3", "kind": "b"}
+    for name, text in names.items():
+        found = entry.fixed({name: text})
+        for points, before in zip(found.points("external", 3, 2), entry.points("external", 3, 2), strict=True):
+            assert {p[name] for p in points} == {found.DEFAULTS[name]}
+            assert [{**p, name: 0} for p in points] == [{**p, name: 0} for p in before]
 
 
 def test_fixed_hyperparameters_stay_traced_or_static(entry):
-    found = entry.fixed({"terms": 3, "kind": "b", "learning_rate": 0.5})
+    found = entry.fixed({"terms": "3", "kind": "b", "learning_rate": "0.5"})
     assert found.static(found.resolve({})) == {"kind": "b", "order": 3, "flag": True}
 
 
 def test_fixed_hyperparameters_make_another_entrant_of_the_same_file(entry):
-    found = entry.fixed({"order": 4, "b1": 0.5})
+    def load(values):
+        return registry.load_submission(f"{entry.source}{values}")
+
+    found = load(":order=4:b1=0.5")
     assert found.source == f"{entry.source}:order=4:b1=0.5"
-    same = registry.load_submission(found.source)
-    assert (same.sha256, same.DEFAULTS, same.SPACE, same.source) == (
-        found.sha256,
-        found.DEFAULTS,
-        found.SPACE,
-        found.source,
-    )
+    assert (found.name, found.DEFAULTS["order"], found.DEFAULTS["b1"]) == ("mine", 4, 0.5)
     assert registry.file_sha256("submissions", found.source) == found.sha256
-    assert len({entry.sha256, found.sha256, entry.fixed({"order": 5, "b1": 0.5}).sha256}) == 3
-    assert entry.fixed({"b1": 0.5, "order": 4}).sha256 == found.sha256
-    assert registry.load_submission(f"{entry.source}:order=2").fixed({"b1": 0.5}).DEFAULTS["order"] == 2
+    assert len({entry.sha256, found.sha256, load(":order=5:b1=0.5").sha256, load(":order=4").sha256}) == 4
+    for same in (":b1=0.5:order=4", ":order=4:b1=5e-1", ":order=4:one_minus_b1=0.5"):
+        assert load(same).sha256 == found.sha256
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("texts", "message"),
     [
-        ({"b2": 0.9}, "unknown hyperparameter of submission mine 'b2'; did you mean 'b1'?"),
+        ({"b2": "0.9"}, "unknown hyperparameter of submission mine 'b2'; did you mean 'b1'?"),
         ({"b1": "high"}, "mine: b1 = 'high'; accepted: a finite number, such as 0.9"),
-        ({"b1": float("nan")}, "mine: b1 = nan; accepted: a finite number"),
-        ({"b1": True}, "mine: b1 = True; accepted: a finite number"),
-        ({"order": 2.5}, "mine: order = 2.5; accepted: a whole number, such as 3"),
-        ({"order": True}, "mine: order = True; accepted: a whole number"),
-        ({"flag": 1}, "mine: flag = 1; accepted: true or false, such as True"),
-        ({"kind": 3}, "mine: kind = 3; accepted: a text, such as 'a'"),
+        ({"b1": "nan"}, "mine: b1 = 'nan'; accepted: a finite number"),
+        ({"one_minus_b1": ""}, "mine: one_minus_b1 = ''; accepted: a finite number"),
+        ({"order": "2.5"}, "mine: order = '2.5'; accepted: a whole number, such as 3"),
+        ({"flag": "1"}, "mine: flag = '1'; accepted: true or false, such as True"),
+        ({"b1": "0.9", "one_minus_b1": "0.1"}, "mine: b1 is given twice"),
     ],
 )
-def test_fixed_hyperparameter_of_another_name_or_type_is_refused(values, message, entry):
+def test_fixed_hyperparameter_of_another_name_or_type_is_refused(texts, message, entry):
     with pytest.raises(errors.UserError, match=re.escape(message)):
-        entry.fixed(values)
+        entry.fixed(texts)
+
+
+def test_fixed_hyperparameters_have_the_types_of_what_they_stand_for(tmp_path):
+    body = """
+    SPACE = {"wide": spec.uniform(0.0, 2.0), "rank": spec.choice([2, 4])}
+    DEFAULTS = {"wide": 1, "rank": 2, "norm": "inf", "limit": 1e9}
+
+
+    def build(problem, hparams): ...
+    """
+    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body))
+    found = found.fixed({"wide": "0.5", "rank": "4", "norm": "1", "limit": "-2", "dropout_rate": "0.1"})
+    assert found.DEFAULTS == {"wide": 0.5, "rank": 4, "norm": "1", "limit": -2.0, "dropout_rate": 0.1}
+    assert [type(v) for v in found.DEFAULTS.values()] == [float, int, str, float, float]
 
 
 def test_fixed_hyperparameters_of_a_file_without_defaults_are_those_of_its_space(tmp_path):
     space = "SPACE = {'learning_rate': spec.log_uniform(0.01, 1.0), 'one_minus_b1': spec.uniform(0.1, 0.2)}\n"
     body = space + "def build(problem, hparams): ...\n"
-    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body)).fixed({"b1": 0.5, "dropout_rate": 0.1})
+    entry = registry.load_submission(tiny_trial.write_submission(tmp_path, body))
+    found = entry.fixed({"b1": "0.5"})
     assert found.DEFAULTS is None
-    for point in found.points("external", 0, 1)[0]:
-        assert (point["b1"], point["dropout_rate"], point["learning_rate"] > 0) == (0.5, 0.1, True)
+    assert {point["b1"] for point in found.points("external", 0, 1)[0]} == {0.5}
+    with pytest.raises(errors.UserError, match="unknown hyperparameter of submission mine 'b2'"):
+        entry.fixed({"b2": "0.5"})
 
 
 def test_fixed_hyperparameters_hold_in_a_list_of_points(tmp_path):
-    points = "SPACE = [{'learning_rate': 0.1 * i, 'one_minus_b1': 0.1} for i in range(1, 7)]\n"
+    points = "SPACE = [{'rank': i, 'one_minus_b1': 0.1, 'kind': 'a'} for i in range(1, 7)]\n"
     body = points + "def build(problem, hparams): ...\n"
-    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body)).fixed({"one_minus_b1": 0.5})
-    assert [p["b1"] for p in found.points("external", 0, 1)[0]] == 5 * [0.5]
-    assert len({p["learning_rate"] for p in found.points("external", 0, 1)[0]}) == 5
+    found = registry.load_submission(tiny_trial.write_submission(tmp_path, body)).fixed({"b1": "0.5", "kind": "b"})
+    drawn = found.points("external", 0, 1)[0]
+    assert [(p["b1"], p["kind"], p["rank"]) for p in drawn] == [(0.5, "b", i) for i in range(1, 6)]
+    found = found.fixed({"rank": "7"})
+    assert [p["rank"] for p in found.points("external", 0, 1)[0]] == 5 * [7]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("muon", ("muon", {})),
-        ("a/b.py:lr=0.1", ("a/b.py", {"lr": 0.1})),
-        ("muon:a=1:b=1e-3:c=true:d=linear:e=.5", ("muon", {"a": 1, "b": 1e-3, "c": True, "d": "linear", "e": 0.5})),
+        ("a/b.py:lr=0.1", ("a/b.py", {"lr": "0.1"})),
+        ("muon:a=1:b=-1e-3:c=true:d=", ("muon", {"a": "1", "b": "-1e-3", "c": "true", "d": ""})),
         ("sub.py:space.json", ("sub.py:space.json", {})),
         ("digits_vit:glu", ("digits_vit:glu", {})),
         ("c:/x=y/m.py", ("c:/x=y/m.py", {})),
+        ("./a:b=c/d.py", ("./a:b=c/d.py", {})),
     ],
 )
 def test_values_are_split_from_a_source(text, expected):
@@ -270,7 +290,7 @@ def test_values_are_split_from_a_source(text, expected):
 
 
 def test_value_that_is_given_twice_is_refused():
-    with pytest.raises(errors.UserError, match="b1 is there twice"):
+    with pytest.raises(errors.UserError, match="a hyperparameter is given twice"):
         registry.load_submission("muon:b1=0.9:b1=0.8")
 
 

@@ -772,7 +772,7 @@ def test_page_has_every_schedule_and_its_example_passes_every_check(tmp_path):
     assert set(schedules.__all__) - {"Schedule"} <= set(re.findall(r"`(\w+)[`(]", page))
     for shape in schedules.COOLDOWNS:
         assert f'`"{shape}"`' in page
-    (source,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    source = re.findall(r"```python\n(.*?)```", page, re.S)[0]
     file = tmp_path / "example.py"
     file.write_text(source)
     results = list(contract.validate_submission(str(file), quick=True))

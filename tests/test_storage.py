@@ -175,7 +175,8 @@ SCENES = ["fresh", "killed late", "finished", "retried"]
 def killed(tmp_path_factory):
     """What was left by one life killed at each of its file operations, and by the life after it; by scene."""
     command = [sys.executable, str(ASSETS / "kill_points.py"), str(tmp_path_factory.mktemp("kills"))]
-    done = subprocess.run(command, env=subprocess_env(), capture_output=True, text=True)
+    env = subprocess_env(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # it forks, which is for processes of one thread
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     found = {}
     for line in done.stdout.splitlines():

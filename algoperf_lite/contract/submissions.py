@@ -1,6 +1,7 @@
 """What `validate` checks of a submission: on a small problem, and on the micro workloads."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 import tempfile
@@ -19,6 +20,7 @@ from algoperf_lite.shapes import check_shapes
 from algoperf_lite.submission import Submission, plain_name
 
 GOOD = (1.0,)
+STATIC_POINTS = 16  # combinations of static choices that are tried
 REFUSALS = (errors.UserError, TypeError, ValueError, NotImplementedError)
 
 
@@ -45,50 +47,36 @@ def _traceable(entry: Submission) -> str:
     return f"{len(toy.traced)} traced, {len(toy.static)} static hyperparameters"
 
 
-class _Reading(dict):
-    """Hyperparameters that note which of them are read."""
-
-    def __init__(self, hparams: Mapping[str, Any], read: set[str]):
-        super().__init__(hparams)
-        self._read = read
-
-    def __getitem__(self, name):
-        self._read.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name, default=None):
-        self._read.add(name)
-        return super().get(name, default)
-
-    def pop(self, name, *default):
-        self._read.add(name)
-        return super().pop(name, *default)
-
-    def __iter__(self):  # overridden, so that ** asks for each value, too
-        return super().__iter__()
-
-    def items(self):
-        self._read.update(self)
-        return super().items()
-
-    def values(self):
-        self._read.update(self)
-        return super().values()
-
-
-def _reads_space(entry: Submission) -> str:
-    """build reads every dimension of SPACE."""
-    space, read = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}, set()
-    watched = dataclasses.replace(entry, author_build=lambda problem, h: entry.author_build(problem, _Reading(h, read)))
+def _uses_space(entry: Submission) -> str:
+    """build uses every dimension of SPACE."""
+    space = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}
     static = {n: d.values for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
-    for changed in ({}, *({name: value} for name, values in static.items() for value in values)):
-        toy = Toy(watched, changed)
-        jax.eval_shape(toy.step, toy.params, jax.eval_shape(toy.init, toy.params, toy.traced), toy.traced)
-    unread = {plain_name(name) for name in space} - set(spec.RESERVED) - read
-    if unread:
-        known = ", ".join(sorted(read))
-        raise Failure(f"not {', '.join(sorted(unread))} (it reads {known})", "use it in `build`, or take it out of SPACE")
+    unused = {plain_name(name) for name in space} - set(spec.RESERVED)
+    for values in itertools.islice(itertools.product(*static.values()), STATIC_POINTS):
+        if unused:
+            changed = dict(zip(static, values, strict=True))
+            program = _program(entry, changed)
+            unused = {name for name in unused if _program(entry, changed, without=name) == program}
+    if unused:
+        raise Failure(f"not {', '.join(sorted(unused))}", "use it in `build`, or take it out of SPACE")
     return errors.counted(len(space), "dimension")
+
+
+def _program(entry: Submission, changed: Mapping[str, Any], without: str = "") -> str | None:
+    """init and update as text; None where they cannot be traced `without` a hyperparameter."""
+
+    def build(problem: spec.Problem, hparams: Mapping[str, Any]):
+        return entry.author_build(problem, {name: value for name, value in hparams.items() if name != without})
+
+    toy = Toy(dataclasses.replace(entry, author_build=build), changed)
+    try:
+        state = jax.eval_shape(toy.init, toy.params, toy.traced)
+        programs = jax.make_jaxpr(toy.init)(toy.params, toy.traced), jax.make_jaxpr(toy.step)(toy.params, state, toy.traced)
+    except Exception:
+        if not without:
+            raise
+        return None
+    return _without_addresses("\n".join(map(str, programs)))
 
 
 def _keeps_shapes(entry: Submission) -> None:
@@ -231,7 +219,7 @@ CHECKS: list[Check] = [
     (_has_points, ""),
     (_traceable, "hyperparameters arrive as traced scalars: jnp.where instead of `if`, or spec.choice(.., static=True)"),
     (_keeps_shapes, ""),
-    (_reads_space, ""),
+    (_uses_space, ""),
     (_nothing_smuggled, "compute arrays inside init or update; no callbacks, threads or files"),
     (_finite, "lower the default learning rate, or warm up"),
     (_zero_gradients, "guard divisions by norms of the gradient with an eps"),

@@ -42,7 +42,7 @@ def _medians(summary: dict[str, Any]) -> Table:
         "medians",
         (
             *("workload", "submission", summary["ranked_by"], "ci95_low", "ci95_high", "hits", "studies"),
-            *("resolution", "best_metric", "median_optimizer_steps", *seconds),
+            *("resolution", "best_of_misses", "median_optimizer_steps", *seconds),
         ),
         tuple(
             (

@@ -50,7 +50,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         part(summary, console)
     for control in summary["aa"]:
         word = "passed" if control["passed"] else "FAILED"
-        if not control["passed"] and control["compared"] and not control["unequal"]:
+        if not control["passed"] and control["ratio"] is not None and control["compared"] and not control["unequal"]:
             word = "FAILED on time"
         said = (
             f"A/A {control['a']} = {control['b']}: {word}, {counted(control['compared'], 'evaluation')} compared, "
@@ -99,7 +99,7 @@ def print_table(table: Table, console: Console) -> None:
 def _medians(summary: dict[str, Any]) -> Table:
     """A block per workload; seconds only where they are not the median itself, and of one machine."""
     seconds = summary["ranked_by"] != "seconds" and len(summary["hosts"]) < 2
-    missed = any(c["hits"] < c["studies"] for row in summary["cells"].values() for c in row.values())
+    missed = any(cell["best"] is not None for row in summary["cells"].values() for cell in row.values())
     blocks = []
     for workload in summary["workloads"]:
         rows = []
@@ -107,13 +107,13 @@ def _medians(summary: dict[str, Any]) -> Table:
             cell = summary["cells"][name][workload]
             row = [name, text.number(cell["median"]) + ("*" if cell["starred"] else "")]
             row += [text.interval(cell["ci95"]), f"{cell['hits']}/{cell['studies']}" if cell["studies"] else "no trial"]
-            row += [text.number(cell["best"]) if cell["hits"] < cell["studies"] else ""] if missed else []
+            row += ["" if cell["best"] is None else text.number(cell["best"])] if missed else []
             row += [text.number(summary["steps_to_target"][name][workload])]
             row += [text.number(summary["time_to_target_s"][name][workload])] if seconds else []
             rows.append(tuple(row))
         blocks.append((heading(workload, summary["held_out"].get(workload)), rows))
     unit = text.UNITS[summary["ranked_by"]]
-    best = ["best metric"] if missed else []
+    best = ["best of misses"] if missed else []
     columns = ("submission", "median", "95 % interval", "hits", *best, "steps", *(["seconds"] if seconds else []))
     return Table(f"Time to target ({unit}): medians over studies", columns, blocks)
 

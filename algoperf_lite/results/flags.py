@@ -86,9 +86,9 @@ def _controls(results: Results, summary: dict[str, Any]) -> Iterator[tuple[str, 
 def _apart(control: dict[str, Any]) -> str:
     """How two entrants of one file differ."""
     if control["unequal"]:
-        return f"and their metrics differ in {counted(len(control['unequal']), 'trial')}: the harness is at fault"
-    if not control["compared"]:
-        return "and no evaluation of both can be compared"
+        return f"and their metrics differ in {counted(len(control['unequal']), 'trial')}: more than seed and file entered"
+    if not control["compared"] or control["ratio"] is None:
+        return f"and no {'time' if control['compared'] else 'evaluation'} of both can be compared"
     return (
         f"trained alike to the bit, and were charged times that differ by {abs(control['ratio'] - 1):.1%} "
         "(5 % is allowed): the machine was unsteady, believe no such difference in time"

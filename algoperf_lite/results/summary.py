@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ def _tuning(board: scoring.Board) -> dict[str, Any]:
 
 def _cells(results: Results) -> dict[str, Any]:
     """Medians by unit, and all that is known of a cell: entrant -> workload -> ..."""
-    board, metrics = results.board, _best_metrics(results)
+    board = results.board
     unit = board.unit
     times = scoring.study_times(board, unit)
     seconds = scoring.medians(scoring.study_times(board, unit, "seconds"), board.rules)
@@ -162,6 +163,7 @@ def _cells(results: Results) -> dict[str, Any]:
     medians = scoring.medians(times, board.rules)
     intervals = scoring.cell_intervals(times)
     best = scoring.winners(board, unit)
+    misses = _best_of_misses(results, best.keys())
     out: dict[str, Any] = {
         key: {name: {} for name in board.entrants}
         for key in ("time_to_target", "time_to_target_s", "steps_to_target", "cells", "resolution")
@@ -191,7 +193,7 @@ def _cells(results: Results) -> dict[str, Any]:
                 "study_times": [_number(v) for v in present],
                 "resolution": resolution,
                 "coarse": resolution is not None and resolution > COARSE,
-                "best": metrics.get((name, workload.name)),
+                "best": misses.get((name, workload.name)),
                 "starred": sum(t.test_missed for t in mine),
                 "noisy": sum(t.noisy for t in trials),
                 "outcomes": dict(collections.Counter(t.outcome for t in trials)),
@@ -199,16 +201,16 @@ def _cells(results: Results) -> dict[str, Any]:
     return out
 
 
-def _best_metrics(results: Results) -> dict[tuple[str, str], float]:
-    """Median over studies of the best validation metric that any of a study's trials has seen; a trial ends at its hit."""
+def _best_of_misses(results: Results, hits: Collection[tuple[str, str, int]]) -> dict[tuple[str, str], float]:
+    """Median over a cell's studies without a hit of the best validation metric that any of their trials has seen."""
     direction = {workload.name: workload.direction for workload in results.board.workloads}
-    studies: dict[tuple[str, str], dict[int, float]] = collections.defaultdict(dict)
+    missed: dict[tuple[str, str], dict[int, float]] = collections.defaultdict(dict)
     for (name, workload, study, _), curve in results.curves.items():
-        best, found = curve.best(direction[workload]), studies[name, workload]
-        if math.isfinite(best):
+        best, found = curve.best(direction[workload]), missed[name, workload]
+        if math.isfinite(best) and (name, workload, study) not in hits:
             pick = max if direction[workload] == "max" else min
             found[study] = pick(found.get(study, best), best)
-    return {cell: float(np.median(list(found.values()))) for cell, found in studies.items() if found}
+    return {cell: float(np.median(list(found.values()))) for cell, found in missed.items() if found}
 
 
 def _pairs(results: Results) -> list[dict[str, Any]]:

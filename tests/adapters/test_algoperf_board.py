@@ -126,7 +126,9 @@ def test_points_of_a_list_are_its_first_and_of_ranges_the_same_in_every_study_in
     assert as_sets[0] == as_sets[1] == as_sets[2]
     assert studies[0] != studies[1]
     assert all(list(p) == list(drawn.SPACE) for p in studies[0])
-    with pytest.raises(errors.UserError, match=r"has a search space, and the self-tuning ruleset gives no"):
+    with pytest.raises(
+        errors.UserError, match=r"has a search space \(.*/tuning_search_space.json\), and the self-tuning ruleset gives no"
+    ):
         listed.points("self", 0, 1)
     assert registry.load_submission(AVERAGE).points("self", 0, 2) == [[{}], [{}]]
 
@@ -447,6 +449,25 @@ def test_trials_of_a_crowded_process_drop_what_earlier_ones_have_compiled(monkey
     first, second, third, fourth = (programs for _, programs in found)
     assert first < second < third  # else there is nothing to drop, and the test tells nothing
     assert fourth <= first
+
+
+def test_file_that_fails_has_its_outcome_in_a_crowded_process_too(tmp_path, dispatched, monkeypatch):
+    body = """
+    def update_params(*, current_param_container, model_state, hyperparameters, global_step, **_):
+        if hyperparameters.rate > 1:
+            raise ValueError("too high")
+        return (None, None), current_param_container, model_state
+    """
+    source = write(tmp_path / "submission.py", body)
+    (tmp_path / "tuning_search_space.json").write_text('[{"rate": 0.5}, {"rate": 2.0}]')
+    file = compiled(source, {"rate": 0.5})
+    outcomes = []
+    for crowded in (False, True):
+        monkeypatch.setattr(adapter.environment, "crowded", lambda crowded=crowded: crowded)
+        job = tiny_trial.job(file, dispatched, hparams={"rate": 2.0}, seed=3 + crowded)
+        outcomes.append(tiny_trial.run(tmp_path, job)[0])
+    assert [outcome.outcome for outcome in outcomes] == ["error", "error"]
+    assert all("ValueError: too high" in outcome.message for outcome in outcomes)
 
 
 def test_interrupted_trial_is_run_again_from_its_start_to_the_same_bits(whole, jit, dispatched, tmp_path):

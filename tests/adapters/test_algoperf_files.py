@@ -69,11 +69,15 @@ def test_functions_may_come_by_a_star_from_beside_the_file(tmp_path):
     write(main.parent / "rules.py", MINIMAL)
     assert locate.is_submission(main)
     assert not locate.is_submission(write(main.parent / "itself.py", "from .itself import *\n"))
+    write(main.parent / "one.py", "from .two import *\n")
+    assert not locate.is_submission(write(main.parent / "two.py", "from .one import *\n"))
+    assert not locate.is_submission(write(main.parent / "deep.py", f"from {'.' * 60}core import *\n"))
 
 
 def test_jax_file_that_imports_torch_is_none_of_pytorch(tmp_path):
-    main = write(tmp_path / "submission.py", MINIMAL + "import jax\nimport torch\nfrom torch import nn\n")
-    assert files.read(main).path == main
+    for other in ("import jax", "import optax", "from flax import struct"):
+        main = write(tmp_path / "submission.py", MINIMAL + f"{other}\nimport torch\nfrom torch import nn\n")
+        assert files.read(main).path == main
 
 
 @pytest.mark.parametrize(("folder", "found"), [("jax", True), ("mnist_jax", True), ("pytorch", False), ("jaxen", False)])
@@ -215,6 +219,18 @@ def test_settings_of_a_file_are_there_while_it_runs_and_nowhere_else(tmp_path, m
     with Scope(JIT / "submission.py", jax.devices()[:1]):
         assert seen() == (False, "float32", None, True)
     assert os.environ["SET_OUTSIDE"] == "as it was"
+
+
+def test_a_file_that_changes_algoperfs_modules_changes_its_own(tmp_path):
+    text = MINIMAL + "from algoperf import random_utils\nrandom_utils.split = spec.NEW = 'changed'\n"
+    changed = loaded(write(tmp_path / "a" / "submission.py", text))
+    assert changed.spec.NEW == "changed"
+    other = loaded(write(tmp_path / "b" / "submission.py", MINIMAL + "from algoperf import random_utils\n"))
+    assert not hasattr(other.spec, "NEW")
+    assert other.random_utils.split is jax.random.split
+    assert other.spec.TrainingCompleteError is changed.spec.TrainingCompleteError  # what the harness waits for
+    with pytest.raises(ImportError, match=r"algoperf\.data_utils\.shard is used; of AlgoPerf's modules there are spec, "):
+        loaded(write(tmp_path / "c" / "submission.py", MINIMAL + "import algoperf.data_utils as d\nd.shard(1)\n"))
 
 
 def test_settings_of_a_file_that_fails_are_taken_back(tmp_path):

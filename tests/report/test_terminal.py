@@ -143,12 +143,12 @@ def test_misses_have_their_best_metric_beside_them(tmp_path):
     path = synthetic_run.write(tmp_path, board, lambda e, w, s, t: 10 if e == "nadamw" else None)
     summary = results.score(path)
     lines = printed(summary).splitlines()
-    (head,) = [line for line in lines if "best metric" in line]
+    (head,) = [line for line in lines if "best of misses" in line]
     missed = [line for line in lines if line.lstrip().startswith("lion") and "0/3" in line]
     assert len(missed) == 2
     for line, workload in zip(missed, ("digits", "words"), strict=True):
-        assert f" {text.number(summary['cells']['lion'][workload]['best'])} " in line[head.index("best metric") - 1 :]
-    assert "best metric" not in printed(results.score(synthetic_run.write(tmp_path / "b", board, lambda *w: 10)))
+        assert f" {text.number(summary['cells']['lion'][workload]['best'])} " in line[head.index("best of misses") - 1 :]
+    assert "best of misses" not in printed(results.score(synthetic_run.write(tmp_path / "b", board, lambda *w: 10)))
 
 
 @pytest.mark.parametrize(

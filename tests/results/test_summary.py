@@ -1,15 +1,17 @@
 """From files to the schema of `score --json`."""
 
 import dataclasses
+import io
 import json
 import math
 
 import msgspec
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from algoperf_lite import errors, records, results, search
-from algoperf_lite.report import page
+from algoperf_lite.report import page, terminal
 from tests import algoperf_logs, synthetic_run
 
 
@@ -310,7 +312,7 @@ def test_twin_that_differs_is_flagged(run):
     )
     assert not found["aa"][0]["passed"]
     (said,) = [flag["text"] for flag in found["flags"] if flag["kind"] == "A/A failed"]
-    assert said == "nadamw and aa are one file, and their metrics differ in 6 trials: the harness is at fault."
+    assert said == "nadamw and aa are one file, and their metrics differ in 6 trials: more than seed and file entered."
 
 
 def test_twins_apart_in_time_alone_are_told_from_such_that_train_differently(tmp_path):
@@ -331,12 +333,12 @@ def test_twins_apart_in_time_alone_are_told_from_such_that_train_differently(tmp
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
-def test_best_metric_of_a_cell_is_the_median_over_studies_of_their_best_trials(direction, tmp_path):
-    board = synthetic_run.benchmark(entrants=("nadamw",), workloads=("digits",), studies=3, points=2)
+def test_best_of_misses_is_the_median_over_studies_without_a_hit_of_their_best_trials(direction, tmp_path):
+    board = synthetic_run.benchmark(entrants=("nadamw",), workloads=("digits",), studies=4, points=2)
     info = msgspec.structs.replace(board.workloads["digits"], direction=direction, validation_target=0.0)
     board = msgspec.structs.replace(board, workloads={"digits": info})
-    path = synthetic_run.write(tmp_path, board, lambda *where: None)
-    best = {(0, 0): 0.5, (0, 1): 0.6, (1, 0): None, (1, 1): 0.9, (2, 0): 0.1, (2, 1): 0.7}
+    path = synthetic_run.write(tmp_path, board, lambda e, w, study, trial: 1 if (study, trial) == (3, 0) else None)
+    best = {(0, 0): 0.5, (0, 1): 0.6, (1, 0): None, (1, 1): 0.9, (2, 0): 0.1, (2, 1): 0.7, (3, 0): 9.0, (3, 1): -9.0}
     for spec in search.trials(board):
         first, second, *_ = synthetic_run.events(spec, None)
         lines = [
@@ -345,8 +347,31 @@ def test_best_metric_of_a_cell_is_the_median_over_studies_of_their_best_trials(d
         ]
         folder = path / "trials" / spec.id
         (folder / "events.jsonl").write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in lines))
-    expected = {"max": 0.7, "min": 0.5}  # of 0.6, 0.9, 0.7 and of 0.5, 0.9, 0.1
-    assert results.score(path)["cells"]["nadamw"]["digits"]["best"] == expected[direction]
+    expected = {"max": 0.7, "min": 0.5}  # of 0.6, 0.9, 0.7 and of 0.5, 0.9, 0.1; the fourth study has a hit
+    cell = results.score(path)["cells"]["nadamw"]["digits"]
+    assert (cell["hits"], cell["best"]) == (1, expected[direction])
+
+
+def test_best_of_misses_is_null_where_every_study_hits(run):
+    found = run(hit=lambda e, w, study, trial: None if (e, w, study) == ("lion", "words", 1) else 20)
+    cells = {(name, w): cell["best"] for name, row in found["cells"].items() for w, cell in row.items()}
+    assert [where for where, best in cells.items() if best is not None] == [("lion", "words")]
+    assert cells["lion", "words"] < 0.9  # the study that missed, not those that hit
+
+
+def test_twins_that_all_fail_are_flagged_without_a_time(tmp_path):
+    board = synthetic_run.benchmark(entrants=("nadamw", "aa"))
+    path = synthetic_run.write(tmp_path, board, lambda *where: None)
+    lines = b"".join(msgspec.json.encode(e) + b"\n" for e in synthetic_run.events(search.trials(board)[0], None)[:3])
+    for spec in search.trials(board):
+        (path / "trials" / spec.id / "events.jsonl").write_bytes(lines)
+    edit(path, board, lambda found: {"outcome": "error", "charged_reference_steps": 0.0, "charged_s": 0.0})
+    summary = results.score(path)
+    (said,) = [flag["text"] for flag in summary["flags"] if flag["kind"] == "A/A failed"]
+    assert said == "nadamw and aa are one file, and no time of both can be compared."
+    stream = io.StringIO()
+    terminal.print_summary(summary, Console(file=stream, width=120))
+    assert "A/A nadamw = aa: FAILED, " in stream.getvalue()
 
 
 def test_two_hosts_are_flagged(tmp_path):

@@ -33,8 +33,8 @@ class Entry(Submission):
             return [[{}] for _ in range(studies)]
         if ruleset == "self":
             raise errors.UserError(
-                f"submission {self.name} ({self.source}) has a search space, and the self-tuning ruleset gives no "
-                "hyperparameters; enter it on a board of the external ruleset, such as demo-external"
+                f"submission {self.name} ({self.source}) has a search space ({self.file.space_file}), and the self-tuning "
+                "ruleset gives no hyperparameters; enter it on a board of the external ruleset, such as demo-external"
             )
         seeds = [search.hash_int("algoperf points", board_seed, study) for study in range(studies)]
         return [space.points(self.file.space, search.EXTERNAL_POINTS, seed) for seed in seeds]

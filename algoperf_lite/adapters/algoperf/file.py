@@ -23,6 +23,7 @@ class File:
       doc: the file's docstring.
       pmap: whether it follows the convention of v0.5.
       space: its search space, or None for a file that tunes itself.
+      space_file: where that was found.
     """
 
     path: pathlib.Path
@@ -31,6 +32,7 @@ class File:
     doc: str
     pmap: bool
     space: space.Space | None
+    space_file: pathlib.Path | None = None
 
 
 def read(path: pathlib.Path, space_file: pathlib.Path | None = None) -> File:
@@ -64,6 +66,7 @@ def read(path: pathlib.Path, space_file: pathlib.Path | None = None) -> File:
         doc=(ast.get_docstring(trees[path]) or "").strip(),
         pmap=locate.uses_pmap(trees),
         space=space.read(space_file) if space_file else None,
+        space_file=space_file,
     )
 
 

@@ -42,19 +42,21 @@ def is_submission(path: pathlib.Path) -> bool:
         tree = ast.parse(text)
     except SyntaxError:
         return all(f"\ndef {name}(" in f"\n{text}" for name in FUNCTIONS[:2])
-    names = set(_names(tree, path))
+    names = set(_names(tree, path.absolute(), set()))
     return set(FUNCTIONS[:2]) <= names and "build" not in names
 
 
-def _names(tree: ast.Module, path: pathlib.Path) -> Iterator[str]:
+def _names(tree: ast.Module, path: pathlib.Path, seen: set[pathlib.Path]) -> Iterator[str]:
     """Names that the top level of a module binds; those of `import *` where its module lies beside the file."""
+    seen.add(path)
     for node in tree.body:
         match node:
             case ast.ImportFrom(module=str(module), names=[ast.alias(name="*")], level=level):
-                at = _at((path.parents[level - 1] if level else path.parent).joinpath(*module.split(".")))
-                if at is not None and at.suffix == ".py" and at != path:
-                    with contextlib.suppress(SyntaxError):
-                        yield from _names(ast.parse(at.read_bytes()), at)
+                folder = path.parents[min(max(level, 1), len(path.parents)) - 1]
+                at = _at(folder.joinpath(*module.split(".")))
+                if at is not None and at.suffix == ".py" and at not in seen:
+                    with contextlib.suppress(SyntaxError, ValueError):
+                        yield from _names(ast.parse(at.read_bytes()), at, seen)
             case ast.FunctionDef(name=name):
                 yield name
             case ast.ImportFrom(names=names):
@@ -152,14 +154,14 @@ def mismatched_pmaps(trees: dict[pathlib.Path, ast.Module]) -> Iterator[tuple[st
 
 
 def uses_torch(tree: ast.Module) -> bool:
-    """Whether a file is a PyTorch submission: it imports torch, and not JAX. (Some JAX files import torch, too.)"""
+    """Whether a file is a PyTorch submission: it imports torch, and nothing of JAX. (Some JAX files import torch, too.)"""
     packages = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             packages |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             packages.add((node.module or "").split(".")[0])
-    return "torch" in packages and "jax" not in packages
+    return "torch" in packages and packages.isdisjoint({"jax", "jaxlib", "flax", "optax"})
 
 
 def sha256(files: list[pathlib.Path]) -> str:

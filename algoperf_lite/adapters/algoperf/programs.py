@@ -4,6 +4,7 @@ A chunk is one evaluation interval of the file's own steps, then its `prepare_fo
 it is charged. Batches are those that every entrant of the trial meets.
 """
 
+import contextlib
 import dataclasses
 import gc
 import itertools
@@ -49,7 +50,8 @@ class Stepwise(engine.Programs):
         if environment.crowded():
             jax.clear_caches()
             gc.collect()
-            _rehearse(self, hyper, key)  # no trial is to begin with less compiled than the others
+            with contextlib.suppress(errors.UserError):  # the trial meets the same fault, and its outcome says so
+                _rehearse(self, hyper, key)  # no trial is to begin with less compiled than the others
         return Run(self, key, hyper)
 
     def begin(self, carry: Any, hyper: Any) -> Any:

@@ -15,7 +15,7 @@ import pathlib
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,8 +28,11 @@ PACKAGES = ("algoperf", "algorithmic_efficiency")
 STAND_INS = ("chex", "jraph", "torch", "torch.optim", "torch.optim.lr_scheduler")
 """What files import for annotations, or to not use it at all; an installed package is never covered."""
 
-MODULES = {"spec": spec, "jax_sharding_utils": sharding, "random_utils": types.ModuleType("random_utils")}
-vars(MODULES["random_utils"]).update(fold_in=jax.random.fold_in, split=jax.random.split, PRNGKey=jax.random.PRNGKey)
+MODULES: dict[str, Mapping[str, Any]] = {
+    "spec": vars(spec),
+    "jax_sharding_utils": vars(sharding),
+    "random_utils": {"fold_in": jax.random.fold_in, "split": jax.random.split, "PRNGKey": jax.random.PRNGKey},
+}
 
 _numbers = itertools.count()
 
@@ -47,18 +50,24 @@ class Scope:
         self._given = _given_modules()
         self._own: dict[str, types.ModuleType] = {}  # the file's modules, kept between entries
         self._settings: dict[str, Any] = {}  # what it has set in jax.config
-        self._variables: dict[str, str | None] = {}  # and in os.environ; None for what it has removed
+        self._variables: dict[str, str | None] = {}  # and in os.environ while it was imported; None for what it removed
+        self._outside: dict[str, str | None] = {}  # what these variables are outside
         self._package = f"_algoperf_lite_file_{next(_numbers)}"
         self._finder = _Finder(self.path.parent)
         self._stack = contextlib.ExitStack()
 
     def load(self) -> types.ModuleType:
         """Executes the file afresh, as a member of a package whose other members lie beside it. Only inside."""
-        folder = self.path.parent
+        folder, before = self.path.parent, dict(os.environ)
         init = folder / "__init__.py"
-        _execute(self._package, None, [str(folder.parent)])
-        _execute(f"{self._package}.here", init if init.is_file() else None, [str(folder)])
-        return _execute(f"{self._package}.here.{self.path.stem}", self.path)
+        try:
+            _execute(self._package, None, [str(folder.parent)])
+            _execute(f"{self._package}.here", init if init.is_file() else None, [str(folder)])
+            return _execute(f"{self._package}.here.{self.path.stem}", self.path)
+        finally:
+            names = {name for name in {*os.environ, *before} if os.environ.get(name) != before.get(name)}
+            self._variables = {name: os.environ.get(name) for name in names}
+            self._outside = {name: before.get(name) for name in names}
 
     def __enter__(self) -> "Scope":
         with contextlib.ExitStack() as stack:
@@ -98,15 +107,13 @@ class Scope:
     @contextlib.contextmanager
     def _configuration(self) -> Iterator[None]:
         """A file may change how all of JAX computes, such as `jax_enable_x64`: for itself alone."""
-        settings, variables = dict(jax.config.values), dict(os.environ)
+        before = jax.config.values
         _configure(self._settings, self._variables)
         try:
             yield
         finally:
-            changed = {name: value for name, value in jax.config.values.items() if value != settings[name]}
-            names = {name for name in {*os.environ, *variables} if os.environ.get(name) != variables.get(name)}
-            self._settings, self._variables = changed, {name: os.environ.get(name) for name in names}
-            _configure({name: settings[name] for name in changed}, {name: variables.get(name) for name in names})
+            self._settings = {name: value for name, value in jax.config.values.items() if value != before.get(name, value)}
+            _configure({name: before[name] for name in self._settings}, self._outside)
 
     def _adopt(self) -> None:
         """Notes the modules that were imported for the file alone."""
@@ -180,10 +187,13 @@ def _given_modules() -> dict[str, types.ModuleType]:
         if parent:
             setattr(found[parent], child, module)
 
+    modules = {name: types.ModuleType(name) for name in MODULES}  # a file may change them: every scope has its own
+    for name, module in modules.items():
+        vars(module).update(MODULES[name])
     for name in PACKAGES:
         put(name, importlib.util.module_from_spec(_package(name, [])))
-        for module in MODULES:
-            put(f"{name}.{module}", MODULES[module])
+        for child, module in modules.items():
+            put(f"{name}.{child}", module)
     for name in STAND_INS:
         top = name.split(".")[0]
         if top in found or (top not in sys.modules and importlib.machinery.PathFinder.find_spec(top) is None):

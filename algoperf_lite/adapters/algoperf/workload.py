@@ -132,7 +132,7 @@ def of(workload: NativeWorkload, *, dropout_rate: float | None = None) -> Worklo
     def model_fn(params, batch, model_state, mode, rng, update_batch_norm, rate):
         del update_batch_norm
         train = mode is ap.ForwardPassMode.TRAIN
-        if train and rng is None and not (rate is None or (isinstance(rate, int | float) and rate == 0)):
+        if train and rng is None and (isinstance(rate, jax.Array) or rate):
             raise ValueError("model_fn: rng is None in training, and dropout needs a key")
         key = _typed_key(jax.random.PRNGKey(0) if rng is None else rng) if train else None
         state = {} if model_state is None else model_state
