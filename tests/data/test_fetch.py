@@ -158,7 +158,7 @@ def test_absent_data_name_the_command(toy):
         fetch.path("toy")
 
 
-@pytest.mark.parametrize(("name", "content"), [("text.txt", CONTENT), ("text.txt.gz", gzip.compress(CONTENT))])
+@pytest.mark.parametrize(("name", "content"), [("text.txt", CONTENT), ("text.txt.gz", gzip.compress(CONTENT, mtime=0))])
 def test_from_a_mirror(toy, mirror_of, name, content):
     folder = fetch.fetch("toy", mirror_of(content, name))
     assert (folder / "text.txt").read_bytes() == CONTENT
@@ -172,7 +172,7 @@ def test_path_uses_the_mirror_of_the_environment(toy, mirror_of, monkeypatch):
     assert (fetch.path("toy") / "text.txt").read_bytes() == CONTENT
 
 
-DAMAGED = bytearray(gzip.compress(CONTENT))
+DAMAGED = bytearray(gzip.compress(CONTENT, mtime=0))
 DAMAGED[20:40] = b"\xff" * 20
 
 
@@ -183,7 +183,7 @@ DAMAGED[20:40] = b"\xff" * 20
         ("text.txt", CONTENT + b"!", "too long"),
         ("text.txt", CONTENT[:-1] + b"!", hashlib.sha256(CONTENT).hexdigest()),
         ("text.txt", CONTENT[:-1] + b"!", hashlib.sha256(CONTENT[:-1] + b"!").hexdigest()),
-        ("text.txt.gz", gzip.compress(CONTENT)[:-20], "cannot read toy/text.txt"),
+        ("text.txt.gz", gzip.compress(CONTENT, mtime=0)[:-20], "cannot read toy/text.txt"),
         ("text.txt.gz", bytes(DAMAGED), "cannot read toy/text.txt"),
         ("text.txt.gz", CONTENT, "cannot read toy/text.txt.*\n  replace it there, or fetch without a mirror"),
         ("other.txt", CONTENT, "has no toy/text.txt"),
