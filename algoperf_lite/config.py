@@ -261,16 +261,15 @@ def _read(path: pathlib.Path) -> str:
 
 def _relative(base: pathlib.Path, source: str) -> str:
     """Paths in a benchmark file are relative to the file; a search space may also lie beside its submission."""
-    named, values = registry.split_values(source)
+    named, _ = registry.split_values(source)
     file, space = registry.split_space(named)
-    rest = source[len(named) :] if values else ""
     if not registry.split_variant(file)[0].endswith(".py"):
         return source
     if not pathlib.Path(file).is_absolute():
         file = str(base / file)
     if space is not None:
         file += f":{base / space if (base / space).is_file() else space}"
-    return file + rest
+    return file + source[len(named) :]
 
 
 def convert(raw: dict[str, Any], struct: type[Struct], path: pathlib.Path, text: str, table: str = "") -> Any:

@@ -368,11 +368,13 @@ def _import(path: pathlib.Path, what: str) -> ModuleType:
     except SyntaxError as e:  # of the file, or of one that it imports
         raise errors.UserError(f"{what} {e.filename or path}:{e.lineno}: not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
+        from algoperf_lite.adapters.algoperf import locate
+
         said, hint = f"{what} {errors.where_in(path, e)}: import failed: {type(e).__name__}: {e}", ""
-        if isinstance(e, ModuleNotFoundError) and str(e.name).split(".")[0] in ("algoperf", "algorithmic_efficiency"):
+        if isinstance(e, ModuleNotFoundError) and str(e.name).split(".")[0] in locate.PACKAGES:
             hint = (
                 "\n  AlgoPerf's modules are there for files with AlgoPerf's functions; this one lacks "
-                "init_optimizer_state or update_params, or has a `build`"
+                f"{' or '.join(locate.FUNCTIONS[:2])}, or has a `build`"
             )
         raise errors.UserError(said + hint) from e
     return module

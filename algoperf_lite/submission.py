@@ -67,10 +67,7 @@ class Submission:
           UserError: a name the submission does not know.
         """
         point = dict(self.DEFAULTS or {})
-        known = set(point)
-        for space in self.SPACE if isinstance(self.SPACE, list) else [self.SPACE or {}]:
-            known |= {plain_name(name) for name in space}
-        known |= set(spec.RESERVED)
+        known = {*point, *map(plain_name, self._drawn()), *spec.RESERVED}
         for name, value in hparams.items():
             if plain_name(name) not in known:
                 raise errors.unknown(f"hyperparameter of submission {self.name}", name, known)

@@ -71,11 +71,12 @@ class Progress:
         self._done += 1
         self._walls.setdefault(spec.workload, []).append(outcome.wall_s)
         self._left[spec.workload] -= 1
-        smoke = self._benchmark is not None and self._benchmark.smoke
+        assert self._benchmark is not None
+        smoke = self._benchmark.smoke
         what = "ran" if smoke and outcome.outcome == "budget_exhausted" else outcome.outcome.replace("_", " ")
         if outcome.reference_steps is not None:
             what += f" after {outcome.reference_steps:.0f} charged reference steps ({outcome.time_s:.1f} s)"
-        elif outcome.best is not None and self._benchmark is not None and not smoke:
+        elif outcome.best is not None and not smoke:
             info = self._benchmark.workloads[spec.workload]
             what += f", best {info.metric} {outcome.best:.4g} (target {info.validation_target:.4g})"
         self._line(f"[{self._done}/{self._total}] {_name(spec)}: {what}; {_minutes(self._eta())} to go")

@@ -39,9 +39,8 @@ def _traceable(entry: Submission) -> str:
     toy = Toy(entry)
     with engine.blame(entry, "build"):
         jax.eval_shape(toy.init, toy.params, toy.traced)
-    space = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}
-    for name, dimension in space.items():
-        for value in dimension.values if isinstance(dimension, spec.Choice) and dimension.static else ():
+    for name, values in _static_choices(entry).items():
+        for value in values:
             with engine.blame(entry, f"build with {name} = {value!r}"):
                 jax.eval_shape(Toy(entry, {name: value}).init, toy.params, toy.traced)
     return f"{len(toy.traced)} traced, {len(toy.static)} static hyperparameters"
@@ -49,8 +48,7 @@ def _traceable(entry: Submission) -> str:
 
 def _uses_space(entry: Submission) -> str:
     """build uses every dimension of SPACE."""
-    space = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}
-    static = {n: d.values for n, d in space.items() if isinstance(d, spec.Choice) and d.static}
+    space, static = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}, _static_choices(entry)
     unused = {plain_name(name) for name in space} - set(spec.RESERVED)
     for values in itertools.islice(itertools.product(*static.values()), STATIC_POINTS):
         if unused:
@@ -60,6 +58,12 @@ def _uses_space(entry: Submission) -> str:
     if unused:
         raise Failure(f"not {', '.join(sorted(unused))}", "use it in `build`, or take it out of SPACE")
     return errors.counted(len(space), "dimension")
+
+
+def _static_choices(entry: Submission) -> dict[str, tuple]:
+    """The values of every dimension of SPACE that changes the program."""
+    space = entry.SPACE if isinstance(entry.SPACE, Mapping) else {}
+    return {name: d.values for name, d in space.items() if isinstance(d, spec.Choice) and d.static}
 
 
 def _program(entry: Submission, changed: Mapping[str, Any], without: str = "") -> str | None:

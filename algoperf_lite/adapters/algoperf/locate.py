@@ -18,6 +18,9 @@ from algoperf_lite import errors
 FUNCTIONS = ("init_optimizer_state", "update_params", "data_selection", "get_batch_size")
 """What makes a file a submission of AlgoPerf's; the last two may be missing."""
 
+PACKAGES = ("algoperf", "algorithmic_efficiency")
+"""AlgoPerf's package, under its name and the old one."""
+
 ROOTS = (
     "algorithms",
     "baselines",

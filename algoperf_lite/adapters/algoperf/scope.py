@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import optax.contrib  # noqa: F401  (all of optax before a file's import of it could bind stand-ins)
 
 from algoperf_lite.adapters.algoperf import locate, sharding, spec
+from algoperf_lite.adapters.algoperf.locate import PACKAGES
 
-PACKAGES = ("algoperf", "algorithmic_efficiency")
 STAND_INS = ("chex", "jraph", "torch", "torch.optim", "torch.optim.lr_scheduler")
 """What files import for annotations, or to not use it at all; an installed package is never covered."""
 
